@@ -1,0 +1,1 @@
+"""Tianlu's web console."""

@@ -1,0 +1,1 @@
+"""The supervisor behind `tianlu up`, and the demo shop's runner."""

@@ -1,0 +1,1 @@
+"""Tianlu's mesher: registry view -> typed routes -> Envoy resources -> delta ADS."""

@@ -1,0 +1,1 @@
+"""Shell: gRPC and JSON over ASGI: etcd v3, tianlu.v1, health and metrics."""

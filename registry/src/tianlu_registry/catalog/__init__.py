@@ -1,0 +1,1 @@
+"""Core: services, instances, sessions and their health as a view over revisions."""

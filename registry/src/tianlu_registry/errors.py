@@ -1,0 +1,210 @@
+"""Every error the registry raises on purpose, grouped by what the caller should do.
+
+    RegistryError
+    ├── InputError                 the request is wrong: mend it
+    │   ├── InvalidArgument        a named field has a value that cannot be
+    │   ├── RequestTooLarge, TooManyOperations, DuplicateKey, EmptyKey ...
+    │   ├── Compacted              the revision has been compacted away
+    │   ├── FutureRevision         the revision has not happened yet
+    │   ├── NotFound               LeaseNotFound, ServiceNotFound, InstanceNotFound ...
+    │   ├── Exists                 LeaseExists
+    │   └── Conflict               the thing is not in the state that the request needs
+    ├── Unavailable                the registry cannot now: try again
+    │   ├── NoLeader, TooManyRequests, Stopped
+    │   └── RequestTimeout         the outcome is unknown: it may yet be applied
+    ├── NoSpace                    writes are refused until there is room: somebody must act
+    └── Broken                     the node must stop: Corrupt, InvariantBroken, StorageFailed
+
+The texts that etcd's clients match are etcd's, letter for letter, and stand once, in the class.
+Source: etcd api/v3rpc/rpctypes/error.go. Codes are given by the tables of `tianlu_registry.api`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RegistryError(Exception):
+    """Root of the tree. `text` is what a client sees unless a message is given."""
+
+    text: ClassVar[str] = "tianlu: error"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.text)
+
+
+class InputError(RegistryError):
+    """The request cannot succeed as it is."""
+
+
+class InvalidArgument(InputError):
+    """A field has a value that cannot be.
+
+    Args:
+        field: path of the field as the caller writes it, such as ``instance.ports[0].number``.
+        problem: what is wrong and what would be right, without the field's name.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class EmptyKey(InputError):
+    text = "etcdserver: key is not provided"
+
+
+class KeyNotFound(InputError):
+    """ignore_value or ignore_lease was asked of a key that does not exist."""
+
+    text = "etcdserver: key not found"
+
+
+class ValueProvided(InputError):
+    text = "etcdserver: value is provided"
+
+
+class LeaseProvided(InputError):
+    text = "etcdserver: lease is provided"
+
+
+class TooManyOperations(InputError):
+    text = "etcdserver: too many operations in txn request"
+
+
+class DuplicateKey(InputError):
+    text = "etcdserver: duplicate key given in txn request"
+
+
+class RequestTooLarge(InputError):
+    text = "etcdserver: request is too large"
+
+
+class InvalidSortOption(InputError):
+    text = "etcdserver: invalid sort option"
+
+
+class InvalidClientApi(InputError):
+    text = "etcdserver: client api version is invalid"
+
+
+class Compacted(InputError):
+    text = "etcdserver: mvcc: required revision has been compacted"
+
+    def __init__(self, message: str | None = None, *, compact_revision: int = 0) -> None:
+        super().__init__(message)
+        self.compact_revision = compact_revision
+
+
+class FutureRevision(InputError):
+    text = "etcdserver: mvcc: required revision is a future revision"
+
+
+class NotFound(InputError):
+    """The thing that the request names does not exist."""
+
+
+class LeaseNotFound(NotFound):
+    text = "etcdserver: requested lease not found"
+
+
+class SessionNotFound(NotFound):
+    text = "tianlu: session not found or ended; open a new one and register again"
+
+
+class ServiceNotFound(NotFound):
+    text = "tianlu: service not found"
+
+
+class InstanceNotFound(NotFound):
+    text = "tianlu: instance not found"
+
+
+class MemberNotFound(NotFound):
+    text = "etcdserver: member not found"
+
+
+class Exists(InputError):
+    """The thing that the request would make is there already."""
+
+
+class LeaseExists(Exists):
+    text = "etcdserver: lease already exists"
+
+
+class LeaseTtlTooLarge(InputError):
+    text = "etcdserver: too large lease TTL"
+
+
+class Conflict(InputError):
+    """The thing is not in the state that the request needs."""
+
+    text = "tianlu: conflict"
+
+
+class Unavailable(RegistryError):
+    """Nothing is wrong with the request; the registry cannot serve it now. Try again."""
+
+
+class NoLeader(Unavailable):
+    text = "etcdserver: no leader"
+
+
+class TooManyRequests(Unavailable):
+    """The backlog of proposals is at its maximum."""
+
+    text = "etcdserver: too many requests"
+
+
+class Stopped(Unavailable):
+    text = "etcdserver: server stopped"
+
+
+class RequestTimeout(Unavailable):
+    """The request was not answered in time. Its outcome is unknown: it may yet be applied."""
+
+    text = "etcdserver: request timed out"
+
+
+class NoSpace(RegistryError):
+    text = "etcdserver: mvcc: database space exceeded"
+
+
+class Broken(RegistryError):
+    """The node cannot go on without risking what it has promised. It stops.
+
+    `exit_code` is the process's exit status; docs/operations/exit-codes.md lists them.
+    """
+
+    exit_code: ClassVar[int] = 70
+
+
+class StorageFailed(Broken):
+    """A write or fsync failed. Its effect is unknown, so nothing after it may be acknowledged."""
+
+    text = "tianlu: storage failed"
+    exit_code = 74
+
+
+class Corrupt(Broken):
+    """Stored data does not match its checksum where a torn tail cannot explain it."""
+
+    text = "tianlu: stored data is corrupt"
+    exit_code = 75
+
+
+class InvariantBroken(Broken):
+    """Something that cannot be, is: a bug."""
+
+    text = "tianlu: invariant broken"
+
+
+def check(condition: bool, what: str) -> None:
+    """Stop the node if an invariant does not hold. Unlike `assert`, always on.
+
+    Raises:
+        InvariantBroken: `condition` is false.
+    """
+    if not condition:
+        raise InvariantBroken(f"{InvariantBroken.text}: {what}")

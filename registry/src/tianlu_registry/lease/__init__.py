@@ -1,0 +1,1 @@
+"""Core: leases and their expiry."""

@@ -1,0 +1,1 @@
+"""Core: revisions, the key index, ranges, transactions and watch matching."""

@@ -1,0 +1,1 @@
+"""Shell: the Ready loop: persist, send, apply, answer."""

@@ -1,0 +1,1 @@
+"""Core: Raft consensus, without I/O, clock or randomness of its own."""

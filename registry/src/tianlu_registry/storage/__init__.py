@@ -1,0 +1,1 @@
+"""Shell: the write-ahead log and the LMDB backend."""

@@ -1,0 +1,2 @@
+"""Generated protobuf stubs of proto/; rewritten by tools/generate_stubs.py, never edited by
+hand."""
