@@ -1,1 +1,70 @@
-"""Core: Raft consensus, without I/O, clock or randomness of its own."""
+"""Core: Raft consensus, without I/O, clock or randomness of its own.
+
+Make a `RawNode` from a `Config` and a `LogStorage`; tell it what happens (`tick`, `step`,
+`propose`, `read_index`, `on_persisted`, `on_applied`) and do what its `ready()` says, by the
+numbered contract in DESIGN.md.
+"""
+
+from tianlu_registry.raft.config import Config, RandomSource
+from tianlu_registry.raft.log_storage import LogCompacted, LogStorage
+from tianlu_registry.raft.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    ForwardedProposals,
+    Heartbeat,
+    HeartbeatResponse,
+    Message,
+    ReadIndexRequest,
+    ReadIndexResponse,
+    RequestVote,
+    RequestVoteResponse,
+)
+from tianlu_registry.raft.ready import Ready
+from tianlu_registry.raft.types import (
+    NO_INDEX,
+    NO_MEMBER,
+    NO_TERM,
+    ConfState,
+    Entry,
+    EntryType,
+    HardState,
+    Index,
+    MemberId,
+    ReadState,
+    Role,
+    SnapshotMeta,
+    SoftState,
+    Term,
+)
+
+__all__ = [
+    "NO_INDEX",
+    "NO_MEMBER",
+    "NO_TERM",
+    "AppendEntries",
+    "AppendEntriesResponse",
+    "ConfState",
+    "Config",
+    "Entry",
+    "EntryType",
+    "ForwardedProposals",
+    "HardState",
+    "Heartbeat",
+    "HeartbeatResponse",
+    "Index",
+    "LogCompacted",
+    "LogStorage",
+    "MemberId",
+    "Message",
+    "RandomSource",
+    "ReadIndexRequest",
+    "ReadIndexResponse",
+    "ReadState",
+    "Ready",
+    "RequestVote",
+    "RequestVoteResponse",
+    "Role",
+    "SnapshotMeta",
+    "SoftState",
+    "Term",
+]

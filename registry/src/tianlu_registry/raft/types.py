@@ -12,6 +12,11 @@ Index = NewType("Index", int)
 MemberId = NewType("MemberId", int)
 
 NO_MEMBER = MemberId(0)
+NO_INDEX = Index(0)
+"""Before the first entry."""
+
+NO_TERM = Term(0)
+"""Before the first election, and the term at NO_INDEX."""
 
 
 class EntryType(IntEnum):
@@ -21,9 +26,13 @@ class EntryType(IntEnum):
     CONF_CHANGE = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
-    """One slot of the replicated log. Empty data marks a new leader's first entry."""
+    """One slot of the replicated log. Empty data marks a new leader's first entry.
+
+    Nobody changes an entry once it is made. It is not declared frozen because one is made for
+    every proposal, and a frozen one takes three times as long (0.75 us against 0.2 us here).
+    """
 
     term: Term
     index: Index
@@ -36,9 +45,9 @@ class HardState:
     """What must be durable before a message that depends on it is sent (Raft, figure 2:
     persistent state)."""
 
-    term: Term = Term(0)
+    term: Term = NO_TERM
     vote: MemberId = NO_MEMBER
-    commit: Index = Index(0)
+    commit: Index = NO_INDEX
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +84,7 @@ class SoftState:
 
 @dataclass(frozen=True, slots=True)
 class ReadState:
-    """A read request's index: once applied_index >= index the read identified by `context` is
+    """A read request's index: once applied_index >= index the reads identified by `context` are
     linearizable."""
 
     index: Index

@@ -1,0 +1,142 @@
+"""What members say to each other. A message is a value: the shell encodes and carries it.
+
+The names are those of the Raft paper's RPCs; answers are messages of their own because the core
+never waits. Delivery may lose, repeat, delay and reorder messages, but never alter them.
+
+Every message names its receiver (`to`) and its sender. All but the forwarded ones carry the
+sender's term, by which stale senders are found out (Raft, section 5.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tianlu_registry.raft.types import NO_INDEX, NO_TERM, Entry, Index, MemberId, Term
+
+
+@dataclass(frozen=True, slots=True)
+class RequestVote:
+    """A candidate asks for a vote, or with `pre_vote` whether it would get one.
+
+    Attributes:
+        term: the term to be elected in; for a pre-vote one beyond the sender's own.
+        last_index, last_term: where the candidate's log ends (Raft, section 5.4.1).
+    """
+
+    to: MemberId
+    sender: MemberId
+    term: Term
+    last_index: Index
+    last_term: Term
+    pre_vote: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RequestVoteResponse:
+    """The answer. Granted: `term` is the request's. Refused: `term` is the voter's own."""
+
+    to: MemberId
+    sender: MemberId
+    term: Term
+    granted: bool
+    pre_vote: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AppendEntries:
+    """The leader's entries after (`prev_index`, `prev_term`), and how far it has committed.
+
+    Without entries it is a probe: it asks whether the logs agree at `prev_index`.
+    """
+
+    to: MemberId
+    sender: MemberId
+    term: Term
+    prev_index: Index
+    prev_term: Term
+    entries: tuple[Entry, ...]
+    commit: Index
+
+
+@dataclass(frozen=True, slots=True)
+class AppendEntriesResponse:
+    """The answer, sent only after what it acknowledges is durable.
+
+    Attributes:
+        index: accepted: the logs agree up to here. Rejected: the request's `prev_index`.
+        rejected: the follower's log has another entry, or none, at `prev_index`.
+        hint_index, hint_term: when rejected, the follower's last entry that may still agree.
+    """
+
+    to: MemberId
+    sender: MemberId
+    term: Term
+    index: Index
+    rejected: bool = False
+    hint_index: Index = NO_INDEX
+    hint_term: Term = NO_TERM
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The leader is alive.
+
+    Attributes:
+        commit: never beyond what the receiver is known to hold.
+        read_round: the newest round of read requests that an answer confirms; 0 for none.
+    """
+
+    to: MemberId
+    sender: MemberId
+    term: Term
+    commit: Index
+    read_round: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatResponse:
+    to: MemberId
+    sender: MemberId
+    term: Term
+    read_round: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardedProposals:
+    """Proposals made at a follower, on their way to the leader. They may be lost without a
+    word."""
+
+    to: MemberId
+    sender: MemberId
+    proposals: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadIndexRequest:
+    """A follower asks for a read index on behalf of the reads that `context` stands for."""
+
+    to: MemberId
+    sender: MemberId
+    context: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadIndexResponse:
+    to: MemberId
+    sender: MemberId
+    term: Term
+    index: Index
+    context: int
+
+
+TermedMessage = (
+    RequestVote
+    | RequestVoteResponse
+    | AppendEntries
+    | AppendEntriesResponse
+    | Heartbeat
+    | HeartbeatResponse
+    | ReadIndexResponse
+)
+ForwardedMessage = ForwardedProposals | ReadIndexRequest
+Message = TermedMessage | ForwardedMessage
