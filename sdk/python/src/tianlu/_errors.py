@@ -1,0 +1,133 @@
+"""Every error that the SDK raises on purpose, grouped by what the caller should do.
+
+    TianluError
+    ├── InvalidInput       a named field is wrong: mend the call
+    ├── NotFound           what the call names does not exist
+    ├── Conflict           the thing is not in the state that the call needs, or exists already
+    ├── NotAllowed         the registry or the gateway refuses this caller
+    ├── LimitReached       a quota of the registry is used up: somebody must act, or try later
+    ├── Compacted          the asked revision is no longer, or not yet, there
+    ├── Unavailable        nothing is wrong with the call: try again
+    │   ├── DeadlinePassed     no answer in time; the outcome of a write is unknown
+    │   └── NoInstance         the service has no instance that may be sent traffic
+    ├── SessionLost        the session ended: the SDK opens a new one and registers again
+    ├── ProtocolError      the peer answered what no registry would: wrong address or a bug
+    └── ClientClosed       the client was closed, or belongs to the process before a fork
+
+`from_rpc` is the one table from gRPC status codes to these.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_FIELD: Final = re.compile(
+    r"^(?!etcdserver\b|tianlu\b)([A-Za-z_][\w.\-\[\]'\"]*): (.+)$", re.DOTALL
+)
+
+
+class TianluError(Exception):
+    """Root of the tree."""
+
+    retryable: bool = False
+    """Whether the same call may succeed later without being changed."""
+
+
+class InvalidInput(TianluError):
+    """A field has a value that cannot be.
+
+    Args:
+        field: the field as the caller writes it, such as ``weight`` or ``ports[0].number``.
+        problem: what is wrong and what would be right.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}" if field else problem)
+        self.field = field
+        self.problem = problem
+
+
+class NotFound(TianluError):
+    """What the call names does not exist."""
+
+
+class Conflict(TianluError):
+    """The thing is not in the state that the call needs, or exists already."""
+
+
+class NotAllowed(TianluError):
+    """The caller may not do this, or has not said who it is."""
+
+
+class LimitReached(TianluError):
+    """A quota or limit of the registry is used up."""
+
+    retryable = True
+
+
+class Compacted(TianluError):
+    """The asked revision has been compacted away, or has not happened yet."""
+
+
+class Unavailable(TianluError):
+    """No registry could serve the call now."""
+
+    retryable = True
+
+
+class DeadlinePassed(Unavailable):
+    """No answer came in time. A write may or may not have been done."""
+
+
+class NoInstance(Unavailable):
+    """The service is not known, or has no instance that may be sent traffic."""
+
+
+class SessionLost(TianluError):
+    """The session that held the registrations has ended."""
+
+
+class ProtocolError(TianluError):
+    """The peer answered what no registry would."""
+
+
+class ClientClosed(TianluError):
+    """The client is closed, or was made in the parent process before a fork."""
+
+
+_BY_CODE: Final[dict[str, type[TianluError]]] = {
+    "CANCELLED": Unavailable,
+    "UNKNOWN": ProtocolError,
+    "INVALID_ARGUMENT": InvalidInput,
+    "DEADLINE_EXCEEDED": DeadlinePassed,
+    "NOT_FOUND": NotFound,
+    "ALREADY_EXISTS": Conflict,
+    "PERMISSION_DENIED": NotAllowed,
+    "RESOURCE_EXHAUSTED": LimitReached,
+    "FAILED_PRECONDITION": Conflict,
+    "ABORTED": Conflict,
+    "OUT_OF_RANGE": Compacted,
+    "UNIMPLEMENTED": ProtocolError,
+    "INTERNAL": ProtocolError,
+    "UNAVAILABLE": Unavailable,
+    "DATA_LOSS": ProtocolError,
+    "UNAUTHENTICATED": NotAllowed,
+}
+
+
+def from_rpc(code: str, details: str, *, endpoint: str) -> TianluError:
+    """Return the error for a failed call.
+
+    Args:
+        code: the name of the gRPC status code, such as "NOT_FOUND".
+        details: the status text; for INVALID_ARGUMENT the registry writes "field: problem".
+        endpoint: who answered, named in errors that are about the endpoint and not about the call.
+    """
+    kind = _BY_CODE.get(code, ProtocolError)
+    if kind is InvalidInput:
+        match = _FIELD.match(details)
+        return InvalidInput(*match.groups()) if match else InvalidInput("", details)
+    if issubclass(kind, Unavailable | ProtocolError):
+        return kind(f"registry at {endpoint}: {details or code.lower().replace('_', ' ')}")
+    return kind(details or code.lower().replace("_", " "))
