@@ -1,0 +1,103 @@
+"""Lease renewals over one keep-alive stream, instead of one stream per renewal.
+
+etcd answers renewals of a stream one after another, so answers belong to requests in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+import grpc
+import grpc.aio
+
+from tianlu._proto.etcd.rpc_pb2 import LeaseKeepAliveRequest, LeaseKeepAliveResponse
+from tianlu_registry.engine.etcd_channels import EtcdChannels, EtcdMethod
+from tianlu_registry.engine.etcd_errors import map_error
+from tianlu_registry.errors import RegistryError, TooManyRequests, Unavailable
+
+_KEEP_ALIVE = EtcdMethod("Lease/LeaseKeepAlive", LeaseKeepAliveResponse)
+_WAITING_MAX = 10_000
+"""Renewals waiting for an answer; beyond it callers get `TooManyRequests` and try again."""
+
+_Call = grpc.aio.StreamStreamCall[LeaseKeepAliveRequest, LeaseKeepAliveResponse]
+_Answer = asyncio.Future[LeaseKeepAliveResponse]
+
+
+class _Stream:
+    """One keep-alive stream. Lives until its first failure, which fails all that wait on it."""
+
+    def __init__(self, call: _Call) -> None:
+        self._call = call
+        self._waiting: deque[_Answer] = deque()
+        self._outbox: asyncio.Queue[LeaseKeepAliveRequest] = asyncio.Queue(_WAITING_MAX)
+        self._task = asyncio.create_task(self._run(), name="etcd-keep-alive")
+
+    @property
+    def broken(self) -> bool:
+        return self._task.done()
+
+    def ask(self, lease_id: int) -> _Answer:
+        if len(self._waiting) >= _WAITING_MAX or self._outbox.full():
+            raise TooManyRequests
+        answer: _Answer = asyncio.get_running_loop().create_future()
+        self._outbox.put_nowait(LeaseKeepAliveRequest(ID=lease_id))
+        self._waiting.append(answer)
+        return answer
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        error: RegistryError = Unavailable("etcd ended the keep-alive stream")
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._send())
+                group.create_task(self._receive())
+        except* grpc.aio.AioRpcError as failed:
+            first = failed.exceptions[0]
+            if isinstance(first, grpc.aio.AioRpcError):
+                error = map_error(first, writes=False)
+        except* (Unavailable, asyncio.InvalidStateError):
+            pass  # said by `error` as it stands
+        finally:
+            self._call.cancel()
+            for answer in self._waiting:
+                if not answer.done():
+                    answer.set_exception(error)
+
+    async def _send(self) -> None:
+        while True:
+            await self._call.write(await self._outbox.get())
+
+    async def _receive(self) -> None:
+        while True:
+            response = await self._call.read()
+            if not isinstance(response, LeaseKeepAliveResponse):
+                raise Unavailable("etcd ended the keep-alive stream")
+            answer = self._waiting.popleft()
+            if not answer.done():
+                answer.set_result(response)
+
+
+class EtcdKeepAlive:
+    """Renews leases; opens its stream when first needed and anew after a failure."""
+
+    def __init__(self, channels: EtcdChannels) -> None:
+        self._channels = channels
+        self._stream: _Stream | None = None
+
+    async def renew(self, lease_id: int) -> LeaseKeepAliveResponse:
+        """Renew once. Not retried here: see `EtcdStore.lease_keep_alive`.
+
+        Raises:
+            Unavailable: the stream broke before the answer came.
+        """
+        if self._stream is None or self._stream.broken:
+            self._stream = _Stream(self._channels.bidirectional(_KEEP_ALIVE)())
+        return await self._stream.ask(lease_id)
+
+    async def close(self) -> None:
+        if self._stream is not None:
+            await self._stream.close()
