@@ -1,0 +1,84 @@
+# Shared by bin/up and bin/test: finds a usable Python and uv, and fills .venv. Sourced, not run.
+# Every failure is one line on standard error and a non-zero exit; nothing is left half-started.
+
+die() {
+  printf 'tianlu: %s\n' "$1" >&2
+  exit 1
+}
+
+as_root() {
+  [ "$(id -u)" = 0 ]
+}
+
+apt_install() { # packages...
+  as_root && command -v apt-get >/dev/null || return 1
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 && return 0
+  apt-get update -qq >/dev/null 2>&1 &&
+    apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1
+}
+
+# Prints "VERSION_OK SHARED_LIBRARY" of the Python given: whether it is new enough, and its libpython if there is one.
+describe_python() {
+  "$1" - 2>/dev/null <<'PYTHON'
+import sys, sysconfig, pathlib, ctypes.util
+new = (3, 11) <= sys.version_info[:2]
+places = [sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("LIBPL")]
+multiarch = sysconfig.get_config_var("MULTIARCH")
+places += [f"{place}/{multiarch}" for place in places[:1] if multiarch]
+places += [f"/usr/lib/{multiarch}", f"/lib/{multiarch}"] if multiarch else []
+names = [f"libpython{sys.version_info[0]}.{sys.version_info[1]}.so.1.0"]
+found = [str(path) for place in places if place for name in names if (path := pathlib.Path(place, name)).exists()]
+print("new" if new else "old", found[0] if found else "-", f"{sys.version_info[0]}.{sys.version_info[1]}")
+PYTHON
+}
+
+find_python() {
+  local candidate description seen_new='' seen_old=''
+  for candidate in ${TIANLU_PYTHON:-} python3 python3.11 python3.12 python3.13 /usr/bin/python3; do
+    candidate=$(command -v "$candidate") || continue
+    description=$(describe_python "$candidate") || continue
+    case $description in
+      "new -"*) seen_new=${seen_new:-$candidate} ;;
+      new*) PYTHON=$candidate; return 0 ;;
+      old*) seen_old="${description##* }" ;;
+    esac
+  done
+  [ -n "$seen_new" ] || die "Python 3.11 or newer is needed${seen_old:+, found only $seen_old}; install it and try again"
+  # A Python without its shared library: the registry runs Python inside Envoy, which loads that library.
+  local version; version=$(describe_python "$seen_new"); version=${version##* }
+  echo "tianlu: $seen_new has no shared libpython; installing libpython$version" >&2
+  apt_install "libpython$version" ||
+    die "$seen_new has no shared libpython; install the package libpython$version and try again"
+  description=$(describe_python "$seen_new")
+  case $description in
+    "new -"*) die "$seen_new was built without a shared libpython; use one built with --enable-shared (TIANLU_PYTHON=PATH)" ;;
+  esac
+  PYTHON=$seen_new
+}
+
+find_uv() {
+  UV=$(command -v uv) && return 0
+  UV=$ROOT/.tools/bin/uv
+  [ -x "$UV" ] && return 0
+  "$PYTHON" -m pip --version >/dev/null 2>&1 ||
+    apt_install python3-pip || die "pip is missing; install the package python3-pip and try again"
+  # --target keeps off the system's own packages, and works where Debian guards them (PEP 668).
+  "$PYTHON" -m pip install -q --disable-pip-version-check --target "$ROOT/.tools" uv >/dev/null 2>&1 ||
+    die "cannot install uv with pip: is the package index reachable?"
+}
+
+# Fills .venv; its arguments go to `uv sync`.
+sync_environment() {
+  find_python
+  find_uv
+  [ -w "$ROOT" ] || [ -d "$ROOT/.venv" ] || die "$ROOT is not writable for this user"
+  export UV_PYTHON_DOWNLOADS=never
+  local log; log=$(mktemp)
+  if ! "$UV" sync -q --project "$ROOT" --python "$PYTHON" "$@" 2>"$log"; then
+    local reason; reason=$(grep -iE 'no space|denied|dns|connect|resolve|network|error' "$log" | tail -n 1)
+    mv "$log" "${TMPDIR:-/tmp}/tianlu-setup.log" 2>/dev/null
+    die "cannot install the needed packages (is the package index reachable?): ${reason:-unknown reason}; all of it is in ${TMPDIR:-/tmp}/tianlu-setup.log"
+  fi
+  rm -f "$log"
+}

@@ -1,0 +1,123 @@
+"""Which processes make up the platform, and how each is started and probed. Pure."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tianlu_standalone.datadir import DataDir
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Where a part answers 200 while it serves.
+
+    Attributes:
+        path: of a GET request.
+        socket: the unix socket to ask; None asks the address that the part's run file names.
+        address_key: which of the run file's addresses to ask.
+    """
+
+    path: str
+    socket: Path | None = None
+    address_key: str = "http"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A process to keep running.
+
+    Attributes:
+        name: unique; names its log and directory.
+        arguments: the whole command.
+        environment: set beside the supervisor's own.
+        run_file: where the part says its addresses once it serves; None for one that never does.
+        probe: how to ask whether it serves; None if it is not asked.
+        stop_order: parts with the lowest number are stopped first.
+        stop_seconds: how long it may take to end after SIGTERM before SIGKILL.
+        demo: belongs to the demo shop, so its state does not count for the platform's readiness.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    run_file: Path | None = None
+    probe: Probe | None = None
+    stop_order: int = 0
+    stop_seconds: float = 10.0
+    demo: bool = False
+
+
+def tianlu(*arguments: str) -> tuple[str, ...]:
+    """Return the command that runs `tianlu ARGUMENTS` with this interpreter."""
+    return (sys.executable, "-m", "tianlu", *arguments)
+
+
+def platform_parts(data: DataDir, listen: str, status_socket: Path) -> tuple[Part, ...]:
+    """Return the registry, mesher, console and gateway of one host.
+
+    They find each other by unix sockets in the run directory, so none depends on a port that
+    another one gets from the kernel and would lose in a restart.
+
+    Args:
+        data: a held data directory.
+        listen: HOST:PORT of the entrance.
+        status_socket: where the supervisor answers /healthz, /readyz and /metrics.
+    """
+    registry = f"unix:{data.socket('registry')}"
+    console = f"unix:{data.socket('console')}"
+
+    def run_file(name: str) -> Path:
+        return data.run / f"{name}.json"
+
+    def common(name: str) -> tuple[str, ...]:
+        return ("--data-dir", str(data.part(name)), "--run-file", str(run_file(name)))
+
+    return (
+        Part(
+            "registry",
+            tianlu(
+                "registry",
+                *common("registry"),
+                "--listen-client-urls",
+                f"http://127.0.0.1:0,{registry}",
+            ),
+            run_file=run_file("registry"),
+            probe=Probe("/readyz", socket=data.socket("registry")),
+            stop_order=4,
+        ),
+        Part(
+            "mesher",
+            tianlu(
+                "mesher",
+                *common("mesher"),
+                *("--listen", "127.0.0.1:0", "--registry", registry),
+                *("--snapshot-dir", str(data.root / "snapshot" / "mesher")),
+            ),
+            run_file=run_file("mesher"),
+            probe=Probe("/readyz", address_key="admin"),
+            stop_order=3,
+        ),
+        Part(
+            "console",
+            tianlu("console", *common("console"), "--listen", console, "--registry", registry),
+            run_file=run_file("console"),
+            probe=Probe("/console/healthz", socket=data.socket("console")),
+            stop_order=2,
+        ),
+        Part(
+            "gateway",
+            tianlu(
+                "gateway",
+                *common("gateway"),
+                *("--listen", listen, "--registry", registry, "--console", console),
+                *("--status", f"unix:{status_socket}"),
+                *("--snapshot-dir", str(data.root / "snapshot" / "gateway")),
+            ),
+            run_file=run_file("gateway"),
+            probe=Probe("/readyz", address_key="admin"),
+            stop_order=1,
+        ),
+    )

@@ -1,0 +1,97 @@
+"""What must be so before anything is started, each said in one line when it is not."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import sys
+from dataclasses import dataclass
+
+from tianlu_standalone.datadir import StartError
+
+PYTHON_MIN = (3, 11)
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """A checked HOST:PORT; port 0 lets the kernel choose."""
+
+    host: str
+    port: int
+
+    @property
+    def loopback(self) -> bool:
+        """Say whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def parse_listen(text: str) -> ListenAddress:
+    """Return the address that --listen names.
+
+    Raises:
+        StartError: it is not HOST:PORT with a port from 0 to 65535.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise StartError(f"--listen: {text!r} is not HOST:PORT, such as 127.0.0.1:8080")
+    return ListenAddress(host, int(port))
+
+
+def check_python() -> None:
+    """Refuse a Python that is too old.
+
+    Raises:
+        StartError: it is.
+    """
+    if sys.version_info < PYTHON_MIN:
+        found = ".".join(map(str, sys.version_info[:3]))
+        raise StartError(f"Python {found} is too old: 3.11 or newer is needed")
+
+
+def check_exposure(address: ListenAddress, *, allowed: bool) -> None:
+    """Refuse to offer the unencrypted entrance to other machines unless told to.
+
+    Raises:
+        StartError: the address is not a loopback one and `allowed` is false.
+    """
+    if not address.loopback and not allowed:
+        raise StartError(
+            f"--listen: {address} can be reached from other machines, and the entrance is neither"
+            " encrypted nor guarded by passwords; listen on 127.0.0.1, or say"
+            " --allow-insecure-listen"
+        )
+
+
+def claim_port(address: ListenAddress) -> ListenAddress:
+    """Return the address with its port known and free.
+
+    Raises:
+        StartError: the port is taken or the host is not one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address.host.strip("[]"), address.port))
+        except OSError as error:
+            raise StartError(f"--listen: cannot use {address}: {_reason(error)}") from error
+        return ListenAddress(address.host, probe.getsockname()[1])
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "the port is taken; stop what uses it or choose another with --listen HOST:PORT"
+    if error.errno == errno.EACCES:
+        return "ports below 1024 need more rights; choose a higher one"
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return "this machine has no such address"
+    return error.strerror or str(error)

@@ -1,0 +1,240 @@
+"""One part's process: started, watched, probed, restarted with backoff, stopped.
+
+States of a part, in order: starting -> serving -> (dead -> waiting -> starting)* -> stopped. A
+part that does not serve
+within `START_SECONDS`, or stops answering its probe for `STUCK_SECONDS`, is killed: for a
+process whose Python is stuck while Envoy still accepts connections that is the only cure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, cast
+
+import httpx
+
+from tianlu_standalone.logs import LINE_BYTES_MAX, PartLog
+from tianlu_standalone.parts import Part, Probe
+from tianlu_standalone.restart import RestartState
+
+START_SECONDS = 40.0
+STUCK_SECONDS = 8.0
+PROBE_INTERVAL_SECONDS = 1.0
+STARTING_PROBE_INTERVAL_SECONDS = 0.05
+PROBE_TIMEOUT_SECONDS = 3.0
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class PartState(Enum):
+    """Where a part is in its life."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    UNRESPONSIVE = "unresponsive"
+    WAITING = "waiting"
+    STOPPED = "stopped"
+
+
+def die_with_parent() -> None:
+    """Make the kernel kill this child when its supervisor dies, however it dies.
+
+    Runs between fork and exec. Source: prctl(2), PR_SET_PDEATHSIG.
+    """
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class PartProcess:
+    """Keeps one part running until `stop`.
+
+    Args:
+        part: what to run.
+        log: takes what it prints; closed when the part is stopped.
+        say: told, in one line, whatever a person should know.
+        changed: called after every change of state.
+    """
+
+    def __init__(
+        self, part: Part, log: PartLog, say: Callable[[str], None], changed: Callable[[], None]
+    ) -> None:
+        self.part = part
+        self.state = PartState.STARTING
+        self.addresses: dict[str, Any] = {}
+        self.restarts = 0
+        self._log = log
+        self._say = say
+        self._changed = changed
+        self._process: asyncio.subprocess.Process | None = None
+        self._stop_asked = asyncio.Event()
+
+    @property
+    def pid(self) -> int | None:
+        """Return the running process's id, or None."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
+
+    async def run(self) -> None:
+        """Run the part, again and again, until `stop` is called."""
+        restart = RestartState()
+        while not self._stop_asked.is_set():
+            started = time.monotonic()
+            code = await self._run_once()
+            if self._stop_asked.is_set():
+                break
+            restart, delay = restart.after_death(time.monotonic() - started)
+            self.restarts += 1
+            reason = self._log.last_line()
+            self._say(
+                f"{self.part.name} ended ({_describe(code)}), starting it again in {delay:.1f} s"
+                + (f"; its last words: {reason}" if reason else "")
+            )
+            self._become(PartState.WAITING)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop_asked.wait(), delay)
+        self._become(PartState.STOPPED)
+        self._log.close()
+
+    async def stop(self) -> None:
+        """End the part: SIGTERM, then SIGKILL after its `stop_seconds`. Returns when it is gone."""
+        self._stop_asked.set()
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), self.part.stop_seconds)
+        except TimeoutError:
+            self._say(
+                f"{self.part.name} did not stop within {self.part.stop_seconds:.0f} s: killed"
+            )
+            self._kill()
+            await process.wait()
+
+    async def _run_once(self) -> int:
+        if self.part.run_file is not None:
+            self.part.run_file.unlink(missing_ok=True)
+        self._log.forget()
+        self._become(PartState.STARTING)
+        self._process = process = await asyncio.create_subprocess_exec(
+            *self.part.arguments,
+            env={**os.environ, **self.part.environment},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            # A terminal's Ctrl-C goes to the supervisor alone, which then stops parts in order.
+            start_new_session=True,
+            preexec_fn=die_with_parent,  # safe: only one thread runs here
+            limit=LINE_BYTES_MAX,
+        )
+        self._changed()
+        async with asyncio.TaskGroup() as tasks:
+            reader = tasks.create_task(self._copy_output(process))
+            prober = tasks.create_task(self._probe_until_cancelled())
+            code = await process.wait()
+            prober.cancel()
+            # A grandchild may hold the pipe open; the log of a dead part is not worth waiting for.
+            await asyncio.wait({reader}, timeout=1.0)
+            reader.cancel()
+        return code
+
+    async def _copy_output(self, process: asyncio.subprocess.Process) -> None:
+        stream = cast("asyncio.StreamReader", process.stdout)
+        while True:
+            try:
+                line = await stream.readuntil(b"\n")
+            except asyncio.IncompleteReadError as end:
+                if end.partial:
+                    self._log.write(end.partial + b"\n")
+                return
+            except asyncio.LimitOverrunError:
+                line = await stream.read(LINE_BYTES_MAX)
+            self._log.write(line)
+
+    async def _probe_until_cancelled(self) -> None:
+        """Follow the part's state by its run file and probe; kill it when it is stuck."""
+        last_good = time.monotonic()
+        served = False
+        while True:
+            self._read_addresses()
+            if await self._serves():
+                last_good, served = time.monotonic(), True
+                self._become(PartState.SERVING)
+            else:
+                silent = time.monotonic() - last_good
+                if served and silent > PROBE_INTERVAL_SECONDS:
+                    self._become(PartState.UNRESPONSIVE)
+                if silent > (STUCK_SECONDS if served else START_SECONDS):
+                    what = "stopped answering" if served else "did not begin to serve"
+                    self._say(f"{self.part.name} {what} for {silent:.0f} s: killed")
+                    self._kill()
+                    return
+            await asyncio.sleep(
+                PROBE_INTERVAL_SECONDS if served else STARTING_PROBE_INTERVAL_SECONDS
+            )
+
+    async def _serves(self) -> bool:
+        if self.part.run_file is not None and not self.addresses:
+            return False
+        probe = self.part.probe
+        return probe is None or await answers(probe, self.addresses)
+
+    def _read_addresses(self) -> None:
+        if self.part.run_file is None:
+            return
+        try:
+            content = json.loads(self.part.run_file.read_text())
+        except (OSError, ValueError):
+            return
+        addresses = content.get("addresses", {})
+        if addresses != self.addresses:
+            self.addresses = addresses
+            self._changed()
+
+    def _kill(self) -> None:
+        """Kill the part with whatever it started: it leads a process group of its own."""
+        pid = self.pid
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
+    def _become(self, state: PartState) -> None:
+        if state is not self.state:
+            if state is PartState.STARTING:
+                self.addresses = {}
+            self.state = state
+            self._changed()
+
+
+async def answers(probe: Probe, addresses: dict[str, Any]) -> bool:
+    """Say whether a part answers its probe with 200 in time."""
+    base = "http://part"
+    transport = None
+    if probe.socket is not None:
+        transport = httpx.AsyncHTTPTransport(uds=str(probe.socket))
+    else:
+        base = addresses.get(probe.address_key, "")
+        if not base:
+            return False
+    try:
+        async with httpx.AsyncClient(
+            transport=transport, timeout=PROBE_TIMEOUT_SECONDS, trust_env=False
+        ) as client:
+            return (await client.get(base + probe.path)).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def _describe(code: int) -> str:
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}"

@@ -1,0 +1,164 @@
+"""The composition root of `tianlu up`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from tianlu_standalone.datadir import DataDir, StartError
+from tianlu_standalone.parts import platform_parts
+from tianlu_standalone.preflight import ListenAddress, check_exposure, check_python, claim_port
+from tianlu_standalone.process import PartState
+from tianlu_standalone.shop import shop_parts
+from tianlu_standalone.status import StatusServer
+from tianlu_standalone.supervisor import Supervisor
+
+DEMO_REQUESTS_PER_SECOND = 20.0
+START_ATTEMPTS_MAX = 3
+"""A part that dies this often before the platform was ever ready will not come up by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asked for."""
+
+    data_dir: Path
+    listen: ListenAddress
+    demo: bool = False
+    allow_insecure_listen: bool = False
+
+
+async def run(options: Options) -> int:
+    """Run the platform until SIGINT or SIGTERM; returns the exit code.
+
+    Raises:
+        StartError: it could not be started; nothing is left running.
+    """
+    check_python()
+    check_exposure(options.listen, allowed=options.allow_insecure_listen)
+    data = DataDir.open(options.data_dir)
+    try:
+        listen = claim_port(options.listen)
+        return await _run_held(options, data, listen)
+    finally:
+        data.close()
+
+
+async def _run_held(options: Options, data: DataDir, listen: ListenAddress) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    # Children get their parent's death signal only while the parent lives; say what is going on.
+    _say(f"tianlu {version('tianlu-standalone')}, data in {data.root}")
+    entrance = f"http://{listen}"
+    supervisor = Supervisor(data, entrance, _say)
+    status_socket = data.socket("status")
+    status_socket.unlink(missing_ok=True)
+    status = StatusServer(supervisor, status_socket)
+    status.start()
+    try:
+        supervisor.start(platform_parts(data, str(listen), status_socket))
+        if await _first_ready(supervisor, stop):
+            _announce(supervisor, entrance)
+            if options.demo:
+                _start_demo(supervisor, data, entrance)
+            await _until_stopped(supervisor, stop)
+            _say("stopping")
+    finally:
+        await supervisor.stop()
+        await status.stop()
+    _say("stopped")
+    return 0
+
+
+async def _first_ready(supervisor: Supervisor, stop: asyncio.Event) -> bool:
+    """Wait until all parts serve; False if somebody stops us first.
+
+    Raises:
+        StartError: a part keeps dying.
+    """
+    ready = asyncio.ensure_future(supervisor.wait_ready())
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        while not ready.done() and not stopped.done():
+            await asyncio.wait({ready, stopped}, timeout=0.2, return_when="FIRST_COMPLETED")
+            for process in supervisor.processes:
+                if process.restarts >= START_ATTEMPTS_MAX:
+                    log = f"logs/{process.part.name}.log"
+                    raise StartError(
+                        f"{process.part.name} does not start (its reason is above and in {log});"
+                        " everything was stopped again"
+                    )
+    finally:
+        ready.cancel()
+        stopped.cancel()
+    return not stop.is_set()
+
+
+async def _until_stopped(supervisor: Supervisor, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        failed = supervisor.failed()
+        if failed is not None:
+            failed.result()
+            raise RuntimeError(f"the task of {failed.get_name()} ended by itself")
+        try:
+            await asyncio.wait_for(stop.wait(), 1.0)
+        except TimeoutError:
+            continue
+
+
+def _announce(supervisor: Supervisor, entrance: str) -> None:
+    """Print a line a part, and the link for the first visit while the console has no user."""
+    places = {
+        "gateway": f"{entrance}  console, control APIs and service traffic",
+        "console": f"{entrance}/console/",
+    }
+    first_visit = ""
+    for process in supervisor.processes:
+        name = process.part.name
+        place = places.get(name) or ", ".join(_shown(process.addresses))
+        _say(f"  {name:<9} {process.state.value:<8} {place}")
+        if process.state is PartState.SERVING:
+            first_visit = str(process.addresses.get("first_visit_path") or first_visit)
+    if first_visit:
+        _say(f"first visit: {entrance}{first_visit}")
+
+
+def _shown(addresses: dict[str, object]) -> list[str]:
+    shown: list[str] = []
+    for key in ("client_urls", "http"):
+        value = addresses.get(key)
+        urls = value if isinstance(value, list) else [value]
+        shown += [url for url in urls if isinstance(url, str) and url.startswith("http")]
+    return shown
+
+
+def _start_demo(supervisor: Supervisor, data: DataDir, entrance: str) -> None:
+    addresses = {process.part.name: process.addresses for process in supervisor.processes}
+    supervisor.start(
+        shop_parts(
+            data,
+            entrance=entrance,
+            registry=f"unix:{data.socket('registry')}",
+            mesher=str(addresses["mesher"]["http"]),
+            requests_per_second=DEMO_REQUESTS_PER_SECOND,
+        )
+    )
+    _say(
+        f"  demo      web -> orders -> inventory; try: curl {entrance}/s/default/web/\n"
+        f"            kill one: tianlu demo kill orders --data-dir {_relative(data.root)}"
+    )
+
+
+def _relative(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stdout, flush=True)
