@@ -1,0 +1,20 @@
+"""A lean gRPC server as an ASGI application: no grpcio, methods by protobuf descriptors.
+
+It needs a server with HTTP/2 and the ASGI extension for trailers (`http.response.trailers`):
+pyvoy. Why it exists and what it costs: docs/adr/0005-serving.md.
+"""
+
+from tianlu_registry.api.grpc_asgi.context import RpcContext
+from tianlu_registry.api.grpc_asgi.dispatch import REQUEST_BYTES_MAX, GrpcApp, Method
+from tianlu_registry.api.grpc_asgi.reader import RequestStream
+from tianlu_registry.api.grpc_asgi.status import RpcError, StatusCode
+
+__all__ = [
+    "REQUEST_BYTES_MAX",
+    "GrpcApp",
+    "Method",
+    "RequestStream",
+    "RpcContext",
+    "RpcError",
+    "StatusCode",
+]

@@ -1,0 +1,258 @@
+"""Calls to handlers: the ASGI application that a set of protobuf services makes.
+
+Handlers are methods named as in the service's descriptor:
+
+    async def Put(self, request, context) -> PutResponse                  one message each way
+    async def LeaseKeepAlive(self, requests, context): yield response     streams; also as a
+    async def Watch(self, requests, context) -> None                      coroutine that writes
+                                                                          through the context
+
+Nothing that a handler raises leaves this module, not even SystemExit: it would end the event
+loop's thread and leave a server that accepts and never answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from tianlu_registry.api.grpc_asgi.asgi import Event, Receive, Scope, Send
+from tianlu_registry.api.grpc_asgi.context import PLAIN_START, RpcContext
+from tianlu_registry.api.grpc_asgi.reader import Disconnected, RequestStream, parse, read_one
+from tianlu_registry.api.grpc_asgi.status import RpcError, StatusCode, trailers
+from tianlu_registry.api.grpc_asgi.sweeper import DisconnectSweeper
+
+_log = logging.getLogger(__name__)
+
+_OK_HEADER = (b"grpc-status", b"0")
+_OK_TRAILERS: Event = {"type": "http.response.trailers", "headers": [_OK_HEADER]}
+_END_OF_BODY: Event = {"type": "http.response.body", "body": b""}
+
+REQUEST_BYTES_MAX = 2 * 1024 * 1024
+"""Default bound of one message: etcd's largest request, 1.5 MiB, and its allowance of 512 KiB.
+Source: etcd server/etcdserver/api/v3rpc/grpc.go."""
+
+
+@dataclass(slots=True)
+class Method:
+    """One rpc: its handler and how its calls have ended."""
+
+    service: str
+    name: str
+    handler: Callable[[Any, RpcContext], Any]
+    parser: Callable[[bytes], Message]
+    client_streaming: bool
+    server_streaming: bool
+    started: int = 0
+    ended: Counter[StatusCode] = field(default_factory=Counter)
+
+    @property
+    def kind(self) -> str:
+        """The label that gRPC's Prometheus metrics use."""
+        if self.client_streaming:
+            return "bidi_stream" if self.server_streaming else "client_stream"
+        return "server_stream" if self.server_streaming else "unary"
+
+
+class GrpcApp:
+    """Serves protobuf services over ASGI.
+
+    Args:
+        error_status: says how an exception of the handlers ends a call; None for one it does not
+            know, which is then logged with its stack and answered with UNKNOWN and no more than
+            its type: what a stranger's error text says is not for the caller.
+        request_bytes_max: largest request message, before and after decompression.
+        sweep_interval_seconds: see `DisconnectSweeper`.
+    """
+
+    def __init__(
+        self,
+        error_status: Callable[[Exception], RpcError | None],
+        *,
+        request_bytes_max: int = REQUEST_BYTES_MAX,
+        sweep_interval_seconds: float = 5.0,
+    ) -> None:
+        self._error_status = error_status
+        self._request_bytes_max = request_bytes_max
+        self._sweeper = DisconnectSweeper(sweep_interval_seconds)
+        self._methods: dict[str, Method] = {}
+        self._services: dict[str, ServiceDescriptor] = {}
+
+    def add(self, service: ServiceDescriptor, implementation: object) -> None:
+        """Serve `service`; methods that `implementation` lacks answer UNIMPLEMENTED."""
+        self._services[service.full_name] = service
+        for descriptor in service.methods:
+            handler = getattr(implementation, descriptor.name, None)
+            if handler is not None:
+                path = f"/{service.full_name}/{descriptor.name}"
+                self._methods[path] = _method(descriptor, handler)
+
+    @property
+    def methods(self) -> dict[str, Method]:
+        """Every method served, by its path."""
+        return self._methods
+
+    @property
+    def services(self) -> dict[str, ServiceDescriptor]:
+        """Every service added, by its full name."""
+        return self._services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context = RpcContext(scope, send)
+        method = self._methods.get(scope["path"])
+        if method is None:
+            await _send_status(context, send, self._unknown_method(scope["path"]))
+            return
+        method.started += 1
+        try:
+            if method.client_streaming or method.server_streaming:
+                await self._serve_stream(method, context, receive, send)
+            else:
+                await self._serve_unary(method, context, receive, send)
+        except BaseException as error:  # noqa: BLE001 - the request boundary; see the module's docstring
+            await self._end_with(error, method, context, send)
+        finally:
+            context.detach()
+            self._sweeper.discard(context)
+
+    async def _serve_unary(
+        self, method: Method, context: RpcContext, receive: Receive, send: Send
+    ) -> None:
+        """The hot path: everything here happens for every Put and Range."""
+        message = await read_one(receive, context, self._request_bytes_max)
+        request = parse(method.parser, message)
+        context.attach()
+        self._sweeper.add(context, receive)
+        response = await method.handler(request, context)
+        context.detach()
+        body = context.frame(response.SerializeToString())
+        if not context.started:
+            await context.start()
+        await send({"type": "http.response.body", "body": body})
+        await _send_ok(method, context, send)
+
+    async def _serve_stream(
+        self, method: Method, context: RpcContext, receive: Receive, send: Send
+    ) -> None:
+        context.attach()
+        request: Message | RequestStream[Any]
+        if method.client_streaming:
+            request = RequestStream(
+                receive,
+                context,
+                method.parser,
+                self._request_bytes_max,
+                lambda: self._sweeper.add(context, receive),
+            )
+        else:
+            message = await read_one(receive, context, self._request_bytes_max)
+            request = parse(method.parser, message)
+            self._sweeper.add(context, receive)
+        await _run_stream_handler(method, request, context)
+        context.detach()
+        if not context.started:
+            await context.start()
+        await send(_END_OF_BODY)
+        await _send_ok(method, context, send)
+
+    async def _end_with(
+        self, error: BaseException, method: Method, context: RpcContext, send: Send
+    ) -> None:
+        """Answer a call whose handler did not end well; swallow what must not travel further."""
+        context.detach()
+        if isinstance(error, Disconnected) or context.gone or _is_disconnect(error):
+            method.ended[StatusCode.CANCELLED] += 1
+            return
+        status = self._status_of(error, method, context)
+        method.ended[status.code] += 1
+        await _send_status(context, send, status)
+
+    def _status_of(self, error: BaseException, method: Method, context: RpcContext) -> RpcError:
+        if context.expired:
+            return RpcError(StatusCode.DEADLINE_EXCEEDED, "context deadline exceeded")
+        if isinstance(error, RpcError):
+            return error
+        if isinstance(error, asyncio.CancelledError):
+            return RpcError(StatusCode.UNAVAILABLE, "the server is stopping")
+        if isinstance(error, Exception):
+            known = self._error_status(error)
+            if known is not None:
+                return known
+        _log.error(
+            "call_crashed service=%s method=%s error=%s",
+            method.service,
+            method.name,
+            type(error).__name__,
+            exc_info=error,
+        )
+        return RpcError(StatusCode.UNKNOWN, f"internal error: {type(error).__name__}")
+
+    def _unknown_method(self, path: str) -> RpcError:
+        service, _, name = path.lstrip("/").rpartition("/")
+        known = service in self._services
+        what = f"method {name} for service {service}" if known else f"service {service}"
+        return RpcError(StatusCode.UNIMPLEMENTED, f"unknown {what}")
+
+
+def _method(descriptor: MethodDescriptor, handler: Callable[[Any, RpcContext], Any]) -> Method:
+    return Method(
+        service=descriptor.containing_service.full_name,
+        name=descriptor.name,
+        handler=handler,
+        parser=GetMessageClass(descriptor.input_type).FromString,
+        client_streaming=descriptor.client_streaming,
+        server_streaming=descriptor.server_streaming,
+    )
+
+
+async def _run_stream_handler(
+    method: Method, request: Message | RequestStream[Any], context: RpcContext
+) -> None:
+    """Run the handler, whichever of its three forms it has, and send what it gives."""
+    running = method.handler(request, context)
+    if isinstance(running, AsyncGenerator):
+        async with aclosing(running):
+            async for response in running:
+                await context.write(response)
+        return
+    response = await running
+    if response is not None:
+        await context.write(response)
+
+
+async def _send_ok(method: Method, context: RpcContext, send: Send) -> None:
+    method.ended[StatusCode.OK] += 1
+    headers = context.trailing_headers
+    if headers:
+        await send({"type": "http.response.trailers", "headers": [_OK_HEADER, *headers]})
+    else:
+        await send(_OK_TRAILERS)
+
+
+async def _send_status(context: RpcContext, send: Send, status: RpcError) -> None:
+    """End the call with `status`, with real trailers even when nothing was sent before: not every
+    ASGI server can put a status into the response headers."""
+    try:
+        if not context.started:
+            context.started = True
+            await send(PLAIN_START)
+        await send(_END_OF_BODY)
+        headers = trailers(status) + context.trailing_headers
+        await send({"type": "http.response.trailers", "headers": headers})
+    except Exception as error:  # noqa: BLE001 - the answer's last try; nobody is left to tell
+        _log.debug("status_unsent path=%s error=%s", context.scope["path"], error)
+
+
+def _is_disconnect(error: BaseException) -> bool:
+    """Whether the server says that the caller is gone. ASGI: `send` raises an OSError then; pyvoy
+    names its own `ClientDisconnectedError`, which must not be mistaken for a handler's OSError."""
+    return isinstance(error, OSError) and "Disconnect" in type(error).__name__

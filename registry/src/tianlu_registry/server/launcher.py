@@ -1,0 +1,225 @@
+"""The launcher: keeps one Envoy with Python inside it running, until it is told to stop.
+
+Envoy accepts connections in native code even when the Python inside it is stuck or its event loop
+is dead, so a probe of the port would say nothing. The launcher asks through Python, at a private
+Unix socket, and kills a child that does not answer: a stuck interpreter does not react to SIGTERM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tianlu_registry.server.addresses import Address
+from tianlu_registry.server.bootstrap import EnvoyPlan, bootstrap
+from tianlu_registry.server.child import Child, child_environment
+from tianlu_registry.server.local_http import request
+from tianlu_registry.server.supervision import (
+    Backoff,
+    Health,
+    Limits,
+    describe_exit,
+    is_final,
+)
+
+_log = logging.getLogger(__name__)
+
+TOKEN_VARIABLE = "TIANLU_LAUNCHER_TOKEN"  # noqa: S105 - the variable's name
+"""Environment variable with which the child knows its launcher's requests from a stranger's."""
+
+TOKEN_HEADER = "x-tianlu-launcher"  # noqa: S105 - the header's name
+ALIVE_PATH = "/-/alive"
+DRAIN_PATH = "/-/drain"
+
+_EXIT_OK = 0
+_STARTING_PROBE_SECONDS = 0.05
+_ADMIN_TIMEOUT_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchPlan:
+    """What to launch.
+
+    Attributes:
+        app: the ASGI application, as ``module:attribute``.
+        addresses: reserved addresses for clients.
+        environment: what the child's environment has beyond ours.
+        log_level: debug, info, warn or error.
+        limits: see there.
+    """
+
+    app: str
+    addresses: tuple[Address, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    log_level: str = "info"
+    limits: Limits = field(default_factory=Limits)
+
+
+class Launcher:
+    """Runs a plan.
+
+    Args:
+        plan: what to launch.
+        on_serving: called when a child serves, the first and every later one.
+    """
+
+    def __init__(self, plan: LaunchPlan, on_serving: Callable[[], None]) -> None:
+        self._plan = plan
+        self._on_serving = on_serving
+        self._stop_asked = asyncio.Event()
+        self._ever_served = False
+        self._token = secrets.token_hex(16)
+
+    def stop(self) -> None:
+        """Ask for the end: drain, stop the child, return from `run`."""
+        self._stop_asked.set()
+
+    async def run(self) -> int:
+        """Keep a child running until `stop` or until a child's exit is final.
+
+        Returns:
+            The exit status for this process: 0 after `stop`, else the child's.
+
+        Raises:
+            CannotStart: there is no shared libpython.
+        """
+        environment = child_environment({**self._plan.environment, TOKEN_VARIABLE: self._token})
+        directory = Path(tempfile.mkdtemp(prefix="tianlu-registry-"))
+        try:
+            with _stop_on_signals(self.stop):
+                return await self._keep_running(directory, environment)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    async def _keep_running(self, directory: Path, environment: Mapping[str, str]) -> int:
+        plan = EnvoyPlan(
+            app=self._plan.app,
+            addresses=self._plan.addresses,
+            probe_socket=directory / "probe.sock",
+            admin_socket=directory / "admin.sock",
+        )
+        config_path = _write_bootstrap(directory, plan)
+        backoff = Backoff(self._plan.limits)
+        while True:
+            started = time.monotonic()
+            status = await self._run_child(plan, config_path, environment)
+            if self._stop_asked.is_set():
+                return _EXIT_OK
+            if is_final(status, ever_served=self._ever_served):
+                _log.error("node_failed outcome=%r", describe_exit(status))
+                return status
+            backoff, pause = backoff.after_exit(time.monotonic() - started)
+            _log.warning(
+                "node_restarting after=%r pause_seconds=%.2f", describe_exit(status), pause
+            )
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop_asked.wait(), pause)
+            if self._stop_asked.is_set():
+                return _EXIT_OK
+
+    async def _run_child(
+        self, plan: EnvoyPlan, config_path: Path, environment: Mapping[str, str]
+    ) -> int:
+        """Start one child and stay with it to its end. Returns its exit status."""
+        child = await Child.start(config_path, environment, self._plan.log_level)
+        exited = asyncio.create_task(child.wait())
+        watching = asyncio.create_task(self._watch(child, plan.probe_socket))
+        stopping = asyncio.create_task(self._stop_asked.wait())
+        try:
+            await asyncio.wait({exited, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not exited.done():
+                watching.cancel()
+                await self._stop_child(child, plan)
+            return await exited
+        finally:
+            for task in (exited, watching, stopping):
+                task.cancel()
+            await asyncio.gather(exited, watching, stopping, return_exceptions=True)
+            if child.exit_status is None:
+                child.kill()
+                await child.wait()
+
+    async def _watch(self, child: Child, probe_socket: Path) -> None:
+        """Probe the child until it is stuck, then kill it. Ends by cancellation otherwise."""
+        limits = self._plan.limits
+        health = Health(limits)
+        started = time.monotonic()
+        while not health.stuck(time.monotonic() - started):
+            answered = await self._ask(probe_socket, ALIVE_PATH, "GET", limits.probe_timeout)
+            if answered and not health.served:
+                self._ever_served = True
+                _log.info("node_serving pid=%d seconds=%.2f", child.pid, time.monotonic() - started)
+                self._on_serving()
+            health = health.after_probe(answered)
+            if health.failures:
+                _log.warning("node_silent pid=%d probes=%d", child.pid, health.failures)
+            await asyncio.sleep(limits.probe_interval if health.served else _STARTING_PROBE_SECONDS)
+        _log.error("node_stuck pid=%d outcome=killed", child.pid)
+        child.kill()
+
+    async def _ask(self, socket: Path, path: str, method: str, timeout_seconds: float) -> bool:
+        headers = {TOKEN_HEADER: self._token}
+        answer = await request(
+            socket, method, path, timeout_seconds=timeout_seconds, headers=headers
+        )
+        return answer is not None and answer[0] == 200
+
+    async def _stop_child(self, child: Child, plan: EnvoyPlan) -> None:
+        """Stop in order: streams are told to go elsewhere, calls in flight end, then the
+        process."""
+        limits = self._plan.limits
+        if self._ever_served:
+            await self._ask(plan.probe_socket, DRAIN_PATH, "POST", _ADMIN_TIMEOUT_SECONDS)
+            await request(
+                plan.admin_socket,
+                "POST",
+                "/drain_listeners?graceful",
+                timeout_seconds=_ADMIN_TIMEOUT_SECONDS,
+            )
+            await _until_idle(plan.admin_socket, limits.drain)
+        status = await child.stop(limits.stop_max)
+        _log.info("node_stopped outcome=%r", describe_exit(status))
+
+
+def _write_bootstrap(directory: Path, plan: EnvoyPlan) -> Path:
+    path = directory / "envoy.json"
+    path.write_text(json.dumps(bootstrap(plan), indent=1))
+    return path
+
+
+async def _until_idle(admin_socket: Path, seconds_max: float) -> None:
+    """Wait until no call is in flight, or for `seconds_max`."""
+    deadline = time.monotonic() + seconds_max
+    while time.monotonic() < deadline:
+        answer = await request(
+            admin_socket,
+            "GET",
+            "/stats?filter=^http.clients.downstream_rq_active$",
+            timeout_seconds=_ADMIN_TIMEOUT_SECONDS,
+        )
+        if answer is None or b"downstream_rq_active: 0" in answer[1]:
+            return
+        await asyncio.sleep(_STARTING_PROBE_SECONDS)
+
+
+@contextlib.contextmanager
+def _stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for number in signals:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
