@@ -10,7 +10,7 @@ from tianlu_registry.raft.log_storage import LogCompacted, LogStorage
 from tianlu_registry.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
-    ForwardedProposals,
+    ForwardedProposal,
     Heartbeat,
     HeartbeatResponse,
     Message,
@@ -19,7 +19,10 @@ from tianlu_registry.raft.messages import (
     RequestVote,
     RequestVoteResponse,
 )
+from tianlu_registry.raft.node import RawNode
+from tianlu_registry.raft.progress import ProgressState
 from tianlu_registry.raft.ready import Ready
+from tianlu_registry.raft.status import PeerStatus, Status
 from tianlu_registry.raft.types import (
     NO_INDEX,
     NO_MEMBER,
@@ -47,7 +50,7 @@ __all__ = [
     "Config",
     "Entry",
     "EntryType",
-    "ForwardedProposals",
+    "ForwardedProposal",
     "HardState",
     "Heartbeat",
     "HeartbeatResponse",
@@ -56,7 +59,10 @@ __all__ = [
     "LogStorage",
     "MemberId",
     "Message",
+    "PeerStatus",
+    "ProgressState",
     "RandomSource",
+    "RawNode",
     "ReadIndexRequest",
     "ReadIndexResponse",
     "ReadState",
@@ -66,5 +72,6 @@ __all__ = [
     "Role",
     "SnapshotMeta",
     "SoftState",
+    "Status",
     "Term",
 ]

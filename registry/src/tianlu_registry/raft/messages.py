@@ -102,13 +102,12 @@ class HeartbeatResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class ForwardedProposals:
-    """Proposals made at a follower, on their way to the leader. They may be lost without a
-    word."""
+class ForwardedProposal:
+    """A proposal made at a follower, on its way to the leader. It may be lost without a word."""
 
     to: MemberId
     sender: MemberId
-    proposals: tuple[bytes, ...]
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,5 +137,5 @@ TermedMessage = (
     | HeartbeatResponse
     | ReadIndexResponse
 )
-ForwardedMessage = ForwardedProposals | ReadIndexRequest
+ForwardedMessage = ForwardedProposal | ReadIndexRequest
 Message = TermedMessage | ForwardedMessage

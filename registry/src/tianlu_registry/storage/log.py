@@ -20,6 +20,7 @@ from tianlu_registry.raft import (
     LogCompacted,
     Term,
 )
+from tianlu_registry.raft.entries import bytes_of, limit_bytes
 
 
 class MemoryLog:
@@ -97,10 +98,10 @@ class MemoryLog:
             f"[{self.first_index}, {self.last_index}]",
         )
         if keep < len(self._entries):
-            self._bytes -= sum(len(entry.data) for entry in self._entries[keep:])
+            self._bytes -= bytes_of(self._entries[keep:])
             del self._entries[keep:]
         self._entries += entries
-        self._bytes += sum([len(entry.data) for entry in entries])
+        self._bytes += bytes_of(entries)
         check(
             self._entries[-1].index == self.last_index,
             f"entries up to {self._entries[-1].index} appended with a gap",
@@ -119,17 +120,7 @@ class MemoryLog:
             return
         term = self.term(up_to)
         count = up_to - self._compacted_index
-        self._bytes -= sum([len(entry.data) for entry in self._entries[:count]])
+        self._bytes -= bytes_of(self._entries[:count])
         del self._entries[:count]
         self._compacted_index = up_to
         self._compacted_term = term
-
-
-def limit_bytes(entries: list[Entry], bytes_max: int) -> list[Entry]:
-    """Return the longest prefix whose data is within `bytes_max`, but at least one entry."""
-    total = 0
-    for count, entry in enumerate(entries):
-        total += len(entry.data)
-        if total > bytes_max and count:
-            return entries[:count]
-    return entries

@@ -1,0 +1,82 @@
+"""Elections: campaigning, and voting.
+
+A member first asks whether it would win (PreVote) and raises its term only then, so that one that
+was cut off does not depose a working leader when it returns. And whoever hears from a leader
+ignores all candidates, so that a member that has been removed cannot disturb either.
+
+A member answers a vote only after its vote is durable. A candidate, too, sends its requests only
+after its own vote and its log are durable: one that forgot them in a crash might stand in the
+same term again, with a shorter log, and count votes that were given to the longer one.
+
+Source: Raft, sections 5.2 and 5.4.1; dissertation, sections 4.2.3 and 9.6.
+"""
+
+from __future__ import annotations
+
+from tianlu_registry.raft.messages import RequestVote, RequestVoteResponse
+from tianlu_registry.raft.quorum import VoteResult
+from tianlu_registry.raft.raft import Raft
+from tianlu_registry.raft.types import NO_MEMBER, MemberId, Role, Term
+
+
+def campaign(raft: Raft) -> None:
+    """Seek leadership, beginning with a pre-vote. Leaders and non-voters do nothing."""
+    if raft.role is Role.LEADER or not raft.tracker.is_promotable:
+        return
+    raft.become_pre_candidate()
+    if not count_vote(raft, raft.id, granted=True):
+        for peer in _voting_peers(raft):
+            raft.messages.append(_vote_request(raft, peer, Term(raft.term + 1), pre_vote=True))
+
+
+def _start_election(raft: Raft) -> None:
+    raft.become_candidate()
+    # Its own vote comes back like any other, once it is durable.
+    raft.writes.hold(RequestVoteResponse(raft.id, raft.id, raft.term, granted=True))
+    for peer in _voting_peers(raft):
+        raft.writes.hold(_vote_request(raft, peer, raft.term, pre_vote=False))
+
+
+def count_vote(raft: Raft, voter: MemberId, *, granted: bool) -> bool:
+    """Count a vote of the election under way. Returns whether that decided it."""
+    result = raft.tracker.record_vote(voter, granted)
+    if result is VoteResult.WON and raft.role is Role.PRE_CANDIDATE:
+        _start_election(raft)
+    elif result is VoteResult.WON:
+        raft.become_leader()
+    elif result is VoteResult.LOST:
+        raft.become_follower(raft.term, NO_MEMBER)
+    return result is not VoteResult.PENDING
+
+
+def on_request_vote(raft: Raft, request: RequestVote) -> None:
+    """Answer a candidate of this term, or a pre-candidate of any. The caller has seen to it that
+    no leader is being heard of and that the term is not stale."""
+    granted = _may_vote(raft, request) and raft.log.is_up_to_date(
+        request.last_index, request.last_term
+    )
+    if granted and not request.pre_vote:
+        raft.vote = request.sender
+        raft.election_elapsed = 0
+    term = request.term if granted else raft.term
+    raft.writes.hold(
+        RequestVoteResponse(request.sender, raft.id, term, granted, pre_vote=request.pre_vote)
+    )
+
+
+def _may_vote(raft: Raft, request: RequestVote) -> bool:
+    if request.pre_vote:
+        return request.term > raft.term
+    if raft.vote == request.sender:
+        return True
+    return raft.vote == NO_MEMBER and raft.leader_id == NO_MEMBER
+
+
+def _voting_peers(raft: Raft) -> list[MemberId]:
+    voters = raft.tracker.quorum.members
+    return [peer for peer in raft.tracker.peers if peer in voters]
+
+
+def _vote_request(raft: Raft, peer: MemberId, term: Term, *, pre_vote: bool) -> RequestVote:
+    log = raft.log
+    return RequestVote(peer, raft.id, term, log.last_index, log.last_term, pre_vote)
