@@ -1,0 +1,46 @@
+"""Work that can always be a little more done: in small steps, one per turn of the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class Pump:
+    """Calls `step` once per turn of the loop while it says that there is more.
+
+    Between two steps everything else that is ready runs, so the longest delay it causes is one
+    step; a step's budget is its author's to choose.
+
+    Args:
+        loop: where the steps run.
+        step: does a bounded piece of work; True when more is left.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, step: Callable[[], bool]) -> None:
+        self._loop = loop
+        self._step = step
+        self._handle: asyncio.Handle | None = None
+        self._stopped = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a step is due in the next turn."""
+        return self._handle is not None
+
+    def poke(self) -> None:
+        """See to it that a step runs soon. Cheap when one is due already."""
+        if self._handle is None and not self._stopped:
+            self._handle = self._loop.call_soon(self._turn)
+
+    def stop(self) -> None:
+        """Run no further step."""
+        self._stopped = True
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _turn(self) -> None:
+        self._handle = None
+        if self._step():
+            self.poke()

@@ -1,0 +1,101 @@
+"""How a command travels through the log: a short envelope around etcd's own request bytes.
+
+    kind      1 byte    what the bytes after the envelope are (CommandKind)
+    id        8 bytes   little-endian; the proposer's number for it, to find who waits
+    request             the serialized etcdserverpb message
+
+The member that proposed a command keeps the parsed request beside the waiter
+(`proposals.Proposal`), so only replay and, later, followers parse these bytes again.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import Final
+
+from google.protobuf.message import DecodeError
+
+from tianlu._proto.etcd.rpc_pb2 import (
+    CompactionRequest,
+    DeleteRangeRequest,
+    LeaseCheckpointRequest,
+    LeaseGrantRequest,
+    LeaseRevokeRequest,
+    PutRequest,
+    TxnRequest,
+)
+from tianlu_registry.errors import Corrupt
+
+Request = (
+    PutRequest
+    | DeleteRangeRequest
+    | TxnRequest
+    | CompactionRequest
+    | LeaseGrantRequest
+    | LeaseRevokeRequest
+    | LeaseCheckpointRequest
+)
+
+
+class CommandKind(IntEnum):
+    """What a command does. The numbers are stored: never reuse one."""
+
+    PUT = 1
+    DELETE_RANGE = 2
+    TXN = 3
+    COMPACTION = 4
+    LEASE_GRANT = 5
+    LEASE_REVOKE = 6
+    LEASE_CHECKPOINT = 7
+
+
+_ENVELOPE: Final = struct.Struct("<BQ")
+ENVELOPE_BYTES: Final = _ENVELOPE.size
+ID_MAX: Final = (1 << 64) - 1
+
+_MESSAGE_OF: Final[dict[int, type[Request]]] = {
+    CommandKind.PUT: PutRequest,
+    CommandKind.DELETE_RANGE: DeleteRangeRequest,
+    CommandKind.TXN: TxnRequest,
+    CommandKind.COMPACTION: CompactionRequest,
+    CommandKind.LEASE_GRANT: LeaseGrantRequest,
+    CommandKind.LEASE_REVOKE: LeaseRevokeRequest,
+    CommandKind.LEASE_CHECKPOINT: LeaseCheckpointRequest,
+}
+
+
+def encode(kind: CommandKind, proposal_id: int, request: bytes) -> bytes:
+    """Return the bytes of a log entry."""
+    return _ENVELOPE.pack(kind, proposal_id) + request
+
+
+def proposal_id_of(data: bytes) -> int:
+    """Return the proposer's number, without parsing the request. Data must not be empty.
+
+    Raises:
+        Corrupt: the entry is shorter than an envelope.
+    """
+    return _envelope(data)[1]
+
+
+def decode(data: bytes) -> tuple[CommandKind, Request]:
+    """Parse a log entry.
+
+    Raises:
+        Corrupt: the entry is no command. Its checksum was right, so whatever wrote it was wrong.
+    """
+    kind, _ = _envelope(data)
+    try:
+        message = _MESSAGE_OF[kind]
+        return CommandKind(kind), message.FromString(data[ENVELOPE_BYTES:])
+    except (KeyError, DecodeError) as error:
+        raise Corrupt(f"log entry of kind {kind} and {len(data)} bytes is no command") from error
+
+
+def _envelope(data: bytes) -> tuple[int, int]:
+    try:
+        kind, proposal_id = _ENVELOPE.unpack_from(data)
+    except struct.error as error:
+        raise Corrupt(f"log entry of {len(data)} bytes has no envelope") from error
+    return int(kind), int(proposal_id)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import asyncio
+
+from tianlu_registry.node.background import Pump
+
+
+async def test_steps_leave_room_for_others_between_them() -> None:
+    loop = asyncio.get_running_loop()
+    order: list[str] = []
+
+    def step() -> bool:
+        order.append("step")
+        loop.call_soon(order.append, "other")
+        return len(order) < 5
+
+    pump = Pump(loop, step)
+    pump.poke()
+    pump.poke()
+    while pump.is_running:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert order == ["step", "other", "step", "other", "step", "other"]
+
+
+async def test_stopped_for_good() -> None:
+    steps = 0
+
+    def step() -> bool:
+        nonlocal steps
+        steps += 1
+        return True
+
+    pump = Pump(asyncio.get_running_loop(), step)
+    pump.poke()
+    pump.stop()
+    pump.poke()
+    await asyncio.sleep(0)
+    assert (steps, pump.is_running) == (0, False)

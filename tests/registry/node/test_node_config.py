@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from tianlu_registry.errors import Corrupt, InvalidArgument
+from tianlu_registry.node.config import MIB, NodeConfig, parse_initial_cluster
+from tianlu_registry.node.identity import (
+    Identity,
+    check_identity,
+    decode_metadata,
+    encode_metadata,
+    identity_of,
+)
+from tianlu_registry.raft.types import MemberId
+
+DATA = Path("data")
+
+
+def test_defaults_are_valid_and_documented() -> None:
+    NodeConfig(DATA)
+    assert NodeConfig.__doc__ is not None
+    for field in fields(NodeConfig):
+        assert f"{field.name}" in NodeConfig.__doc__, f"{field.name} is not documented"
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "a=b"}, "name"),
+        ({"quota_bytes": 1}, "quota_bytes"),
+        ({"disk_free_bytes_min": -1}, "disk_free_bytes_min"),
+        ({"request_bytes_max": 10}, "request_bytes_max"),
+        ({"txn_ops_max": 0}, "txn_ops_max"),
+        ({"backlog_proposals_max": 0}, "backlog_proposals_max"),
+        ({"backlog_bytes_max": MIB}, "backlog_bytes_max"),
+        ({"request_timeout_seconds": 0}, "request_timeout_seconds"),
+        ({"tick_milliseconds": 0}, "tick_milliseconds"),
+        ({"heartbeat_ticks": 10, "election_ticks": 10}, "election_ticks"),
+        ({"commit_interval_milliseconds": 0}, "commit_interval_milliseconds"),
+        ({"commit_operations_max": 0}, "commit_operations_max"),
+        ({"wal_entries_kept": -1}, "wal_entries_kept"),
+        ({"wal_segment_bytes": 1}, "wal_segment_bytes"),
+        ({"apply_slice_entries_max": 0}, "apply_slice_entries_max"),
+        ({"apply_slice_milliseconds": 0}, "apply_slice_milliseconds"),
+        ({"cluster_token": ""}, "cluster_token"),
+        ({"peer_urls": ()}, "peer_urls"),
+        ({"peer_urls": ("localhost:2380",)}, "peer_urls"),
+        ({"initial_cluster": "default"}, "initial_cluster"),
+        ({"initial_cluster": "other=http://localhost:2380"}, "initial_cluster"),
+        ({"initial_cluster": "default=http://elsewhere:2380"}, "initial_cluster"),
+    ],
+)
+def test_a_field_that_cannot_be_is_named(settings: dict[str, object], field: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        NodeConfig(DATA, **settings)  # type: ignore[arg-type]
+    assert caught.value.field == field
+
+
+def test_more_than_one_member_is_refused_in_one_clear_line() -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        NodeConfig(DATA, initial_cluster="default=http://localhost:2380,b=http://b:2380")
+    text = str(caught.value)
+    assert "2 members" in text
+    assert "a cluster of one" in text
+    assert "\n" not in text
+
+
+def test_a_member_may_have_several_urls() -> None:
+    assert parse_initial_cluster("a=http://x:1,a=http://y:1") == {"a": ("http://x:1", "http://y:1")}
+    NodeConfig(
+        DATA,
+        name="a",
+        peer_urls=("http://y:1", "http://x:1"),
+        initial_cluster="a=http://x:1,a=http://y:1",
+    )
+
+
+def test_ids_are_etcds() -> None:
+    """etcd's log and `etcdctl member list` show these for its default settings."""
+    assert identity_of(NodeConfig(DATA)) == Identity(
+        cluster_id=0xCDF818194E3A8C32, member_id=MemberId(0x8E9E05C52164694D)
+    )
+
+
+def test_ids_depend_on_urls_and_token_alone() -> None:
+    one = identity_of(NodeConfig(DATA, peer_urls=("http://a:1", "http://b:1")))
+    assert one == identity_of(
+        NodeConfig(Path("other"), name="n", peer_urls=("http://b:1", "http://a:1"))
+    )
+    assert one != identity_of(
+        NodeConfig(DATA, peer_urls=("http://a:1", "http://b:1"), cluster_token="t")
+    )
+
+
+def test_metadata_round_trip_and_mismatch() -> None:
+    stored = Identity(1, MemberId(2))
+    assert decode_metadata(encode_metadata(stored)) == stored
+    check_identity(stored, stored)
+    with pytest.raises(InvalidArgument, match="holds member 2 of cluster 1"):
+        check_identity(stored, Identity(1, MemberId(3)))
+
+
+@pytest.mark.parametrize(
+    "metadata", [b"", b"{}", b"[]", b'{"format": 9, "cluster_id": "1", "member_id": "1"}']
+)
+def test_metadata_of_another_format_is_refused(metadata: bytes) -> None:
+    with pytest.raises(Corrupt):
+        decode_metadata(metadata)
+
+
+@pytest.mark.parametrize(("ticks", "seconds"), [(10, 2), (20, 3), (3, 1)])
+def test_the_shortest_lease_outlives_an_election(ticks: int, seconds: int) -> None:
+    assert NodeConfig(DATA, election_ticks=ticks).lease_ttl_seconds_min == seconds
