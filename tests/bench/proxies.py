@@ -54,8 +54,9 @@ def upstream() -> Iterator[int]:
         configuration.write_text(
             f"daemon off; worker_processes 1; pid {directory}/pid; error_log /dev/null;\n"
             "events { worker_connections 1024; }\n"
-            f"http {{ access_log off; keepalive_requests 1000000; server {{ listen
-            127.0.0.1:{port};" f' location / {{ return 200 "{BODY}"; }} }} }}\n'
+            "http { access_log off; keepalive_requests 1000000;\n"
+            f" server {{ listen 127.0.0.1:{port};"
+            f' location / {{ return 200 "{BODY}"; }} }} }}\n'
         )
         with running(_on(1, ["nginx", "-c", str(configuration), "-e", "/dev/null"])):
             wait_for("the upstream", lambda: accepts(port))

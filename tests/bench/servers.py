@@ -63,8 +63,8 @@ def running(
 
 @contextlib.contextmanager
 def scratch(where: Path | None = None) -> Iterator[Path]:
-    """A directory for one run. `where` chooses the disk: fsync must be a real one, not a
-    tmpfs's.""" made = Path(tempfile.mkdtemp(prefix="tianlu-bench-", dir=where))
+    """Make a directory for one run. `where` chooses the disk: fsync must be a real one."""
+    made = Path(tempfile.mkdtemp(prefix="tianlu-bench-", dir=where))
     try:
         yield made
     finally:
