@@ -1,0 +1,236 @@
+"""Envoy's bootstrap: what never changes while Envoy runs.
+
+One static listener, so that nothing we learn from the registry ever drains a connection; the
+static Envoy clusters (our ADS server, and for the gateway the control plane's own parts); the
+administration interface on a unix socket, out of reach of the network.
+
+Source: Envoy, api/envoy/config/bootstrap/v3/bootstrap.proto, http_connection_manager.proto;
+"Configuring Envoy as an edge proxy".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from google.protobuf.message import Message
+
+from tianlu_mesher.envoy_api import message_class, packed
+from tianlu_mesher.resources import routes
+from tianlu_mesher.resources.clusters import (
+    CONNECT_TIMEOUT,
+    HTTP_PROTOCOL_OPTIONS,
+    OUTLIER_DETECTION,
+    TCP_KEEPALIVE,
+    http_protocol_options,
+)
+from tianlu_mesher.resources.local_replies import local_reply_config
+from tianlu_mesher.resources.same_origin import LUA
+from tianlu_mesher.routing.ir import UpstreamProtocol
+from tianlu_mesher.routing.role import Role
+
+XDS_CLUSTER: Final = "tianlu_xds"
+LISTENER: Final = "tianlu"
+_HTTP_CONNECTION_MANAGER: Final = "envoy.filters.network.http_connection_manager"
+_XDS_RECONNECT_MAX = timedelta(seconds=2)
+_INITIAL_FETCH_TIMEOUT = timedelta(seconds=15)
+# What Envoy's edge proxy guide advises for clients that nobody knows.
+_EDGE: Final = {
+    "use_remote_address": {"value": True},
+    "normalize_path": {"value": True},
+    "merge_slashes": True,
+    "request_headers_timeout": timedelta(seconds=30),
+}
+# The applications of this host are no strangers: what they say of the caller stays.
+_HOST: Final = {"skip_xff_append": True}
+
+
+@dataclass(frozen=True, slots=True)
+class SocketAddress:
+    """Where to listen or connect: a host and port, or a unix socket (`path` set)."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    def wire(self) -> dict[str, Any]:
+        """Return the address as Envoy's Address."""
+        if self.path:
+            return {"pipe": {"path": self.path}}
+        return {"socket_address": {"address": self.host, "port_value": self.port}}
+
+
+@dataclass(frozen=True, slots=True)
+class StaticCluster:
+    """An Envoy cluster whose addresses are known at the start. Host names are resolved by Envoy."""
+
+    name: str
+    protocol: UpstreamProtocol
+    addresses: tuple[SocketAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapPlan:
+    """What distinguishes one Envoy's bootstrap from another's.
+
+    Attributes:
+        node_id: this Envoy's name towards our ADS server and in its statistics.
+        static_clusters: besides the one of our ADS server.
+    """
+
+    role: Role
+    node_id: str
+    listen: SocketAddress
+    admin_socket: Path
+    xds_socket: Path
+    static_clusters: tuple[StaticCluster, ...] = ()
+
+
+def bootstrap(plan: BootstrapPlan) -> Message:
+    """Return the Bootstrap message."""
+    xds = StaticCluster(
+        XDS_CLUSTER, UpstreamProtocol.HTTP2, (SocketAddress(path=str(plan.xds_socket)),)
+    )
+    made: Message = message_class("envoy.config.bootstrap.v3.Bootstrap")(
+        node={"id": plan.node_id, "cluster": f"tianlu-{plan.role.name}"},
+        admin={"address": {"pipe": {"path": str(plan.admin_socket), "mode": 0o600}}},
+        static_resources={
+            "listeners": [_listener(plan.role, plan.listen)],
+            "clusters": [_static_cluster(each) for each in (xds, *plan.static_clusters)],
+        },
+        dynamic_resources={
+            "ads_config": {
+                "api_type": "DELTA_GRPC",
+                "transport_api_version": "V3",
+                "grpc_services": [_xds_service()],
+            },
+            "cds_config": _ads(),
+        },
+    )
+    return made
+
+
+def _ads() -> dict[str, Any]:
+    return {
+        "ads": {},
+        "resource_api_version": "V3",
+        "initial_fetch_timeout": _INITIAL_FETCH_TIMEOUT,
+    }
+
+
+def _xds_service() -> dict[str, Any]:
+    """Return how Envoy reaches our ADS server; it comes back soon after the agent restarts."""
+    back_off = {"base_interval": timedelta(milliseconds=100), "max_interval": _XDS_RECONNECT_MAX}
+    return {
+        "envoy_grpc": {
+            "cluster_name": XDS_CLUSTER,
+            "retry_policy": {"retry_back_off": back_off},
+        }
+    }
+
+
+def _static_cluster(spec: StaticCluster) -> Message:
+    names = any(not address.path and not _numeric(address.host) for address in spec.addresses)
+    endpoints = [{"endpoint": {"address": each.wire()}} for each in spec.addresses]
+    optional: dict[str, Any] = {}
+    if len(spec.addresses) > 1:
+        optional["outlier_detection"] = OUTLIER_DETECTION
+    if not all(address.path for address in spec.addresses):
+        optional["upstream_connection_options"] = {"tcp_keepalive": TCP_KEEPALIVE}
+    cluster: Message = message_class("envoy.config.cluster.v3.Cluster")(
+        name=spec.name,
+        type="STRICT_DNS" if names else "STATIC",
+        connect_timeout=CONNECT_TIMEOUT,
+        load_assignment={"cluster_name": spec.name, "endpoints": [{"lb_endpoints": endpoints}]},
+        typed_extension_protocol_options={
+            HTTP_PROTOCOL_OPTIONS: http_protocol_options(spec.protocol)
+        },
+        **optional,
+    )
+    return cluster
+
+
+def _numeric(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdigit()
+
+
+def _listener(role: Role, listen: SocketAddress) -> dict[str, Any]:
+    return {
+        "name": LISTENER,
+        "address": listen.wire(),
+        # Two Envoys on one port must be an error, not a silent half of the traffic each.
+        "enable_reuse_port": {"value": False},
+        "per_connection_buffer_limit_bytes": {"value": 1 << 20},
+        "filter_chains": [
+            {
+                "filters": [
+                    {
+                        "name": _HTTP_CONNECTION_MANAGER,
+                        "typed_config": packed(_connection_manager(role)),
+                    }
+                ]
+            }
+        ],
+    }
+
+
+def _connection_manager(role: Role) -> Message:
+    upgrades = [{"upgrade_type": "websocket"}]
+    if not role.edge:
+        upgrades.append({"upgrade_type": "CONNECT"})
+    manager: Message = message_class(
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    )(
+        stat_prefix=role.name,
+        codec_type="AUTO",
+        rds={"route_config_name": routes.ROUTE_CONFIGURATION, "config_source": _ads()},
+        http_filters=_http_filters(role),
+        # Routes say how long a stream may be idle: watches may be for ever.
+        stream_idle_timeout=timedelta(0),
+        upgrade_configs=upgrades,
+        local_reply_config=local_reply_config(),
+        server_header_transformation="PASS_THROUGH",
+        # Trace context (traceparent, tracestate) passes untouched; a request id is kept or made.
+        preserve_external_request_id=True,
+        http_protocol_options={"accept_http_10": True},
+        http2_protocol_options={
+            "allow_connect": True,
+            "max_concurrent_streams": {"value": 1024},
+            "initial_stream_window_size": {"value": 1 << 20},
+            "initial_connection_window_size": {"value": 4 << 20},
+            # A peer that vanished is noticed, although its streams may be silent for ever.
+            "connection_keepalive": {
+                "interval": timedelta(seconds=30),
+                "timeout": timedelta(seconds=10),
+            },
+        },
+        **(_EDGE if role.edge else _HOST),
+    )
+    return manager
+
+
+def _http_filters(role: Role) -> list[dict[str, Any]]:
+    filters = []
+    if any(route.same_origin_only for route in role.control_routes):
+        lua = message_class("envoy.extensions.filters.http.lua.v3.Lua")(
+            default_source_code={"inline_string": LUA}
+        )
+        # Off, except on the routes that switch it on.
+        filters.append(
+            {
+                "name": routes.SAME_ORIGIN_FILTER,
+                "disabled": True,
+                "typed_config": packed(lua),
+            }
+        )
+    router = message_class("envoy.extensions.filters.http.router.v3.Router")()
+    filters.append({"name": "envoy.filters.http.router", "typed_config": packed(router)})
+    return filters

@@ -1,0 +1,233 @@
+"""Routes: which request goes to which Envoy cluster, for how long, and what is tried again.
+
+A service's routes, in the order in which Envoy tries them:
+
+    gRPC           content type application/grpc: its own port if there is one; the caller's
+                   deadline (grpc-timeout) is the only time limit
+    tunnel         CONNECT, on the mesher only: bytes to an endpoint and back, for clients that
+                   open a tunnel to reach WebSocket through a proxy
+    WebSocket      upgrades: open for an hour without a byte
+    event stream   Accept: text/event-stream: likewise
+    repeatable     GET, HEAD, OPTIONS, PUT, DELETE (idempotent: RFC 9110 section 9.2.2)
+    the rest       POST, PATCH, …
+
+A plain request has no limit on its whole time, because a download may be long, but fails with 504
+when no byte moves for 60 s. Every request is tried again elsewhere if it surely did not reach an
+endpoint (connection refused, stream refused, reset before it was sent); repeatable ones also if
+the connection broke or a gateway's error (502, 503, 504) came back before any answer.
+
+Source: Envoy, api/envoy/config/route/v3/route_components.proto; router filter, x-envoy-retry-on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Final
+
+from google.protobuf.message import Message
+
+from tianlu_mesher.envoy_api import message_class, packed
+from tianlu_mesher.routing.ir import PortRoute
+from tianlu_mesher.routing.role import ControlRoute, Stream
+
+_RouteConfiguration = message_class("envoy.config.route.v3.RouteConfiguration")
+_VirtualHost = message_class("envoy.config.route.v3.VirtualHost")
+_FilterConfig = message_class("envoy.config.route.v3.FilterConfig")
+_PreviousHosts = message_class(
+    "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+)
+_Any = message_class("google.protobuf.Any")
+
+ROUTE_CONFIGURATION: Final = "tianlu"
+SAME_ORIGIN_FILTER: Final = "tianlu.same_origin"
+SERVED_BY_HEADER: Final = "x-tianlu-served-by"
+FORWARDED_PREFIX_HEADER: Final = "x-forwarded-prefix"
+
+PLAIN_IDLE_TIMEOUT = timedelta(seconds=60)
+STREAM_IDLE_TIMEOUT = timedelta(hours=1)
+NEVER = timedelta(0)
+RETRIES_MAX = 3
+
+_RETRY_ANY: Final = "connect-failure,refused-stream,reset-before-request"
+_RETRY_REPEATABLE: Final = f"{_RETRY_ANY},reset,gateway-error"
+_REPEATABLE_METHODS: Final = "GET|HEAD|OPTIONS|PUT|DELETE"
+
+Match = dict[str, Any]
+
+
+def head() -> bytes:
+    """Return the serialized RouteConfiguration without its virtual hosts."""
+    return _bytes(
+        _RouteConfiguration(
+            name=ROUTE_CONFIGURATION,
+            ignore_port_in_host_matching=True,
+            response_headers_to_add=[
+                _header(SERVED_BY_HEADER, "%UPSTREAM_METADATA(tianlu:instance)%")
+            ],
+        )
+    )
+
+
+def virtual_host(name: str, domains: Iterable[str], routes: Iterable[dict[str, Any]]) -> bytes:
+    """Return a serialized RouteConfiguration that holds one virtual host and nothing else.
+
+    Serialized messages of one type that are joined make their union, so a RouteConfiguration of
+    1,000 services is changed in one without building the other 999 anew.
+    Source: protobuf encoding guide, "Last One Wins".
+    """
+    host = {"name": name, "domains": list(domains), "routes": list(routes)}
+    return _bytes(_RouteConfiguration(virtual_hosts=[host]))
+
+
+def routes_fragment(routes: Iterable[dict[str, Any]]) -> bytes:
+    """Return a serialized VirtualHost that holds routes and nothing else (see `virtual_host`)."""
+    return _bytes(_VirtualHost(routes=list(routes)))
+
+
+def virtual_host_of_fragments(name: str, domains: Iterable[str], fragments: bytes) -> bytes:
+    """Return what `virtual_host` does, with routes that are serialized already."""
+    host = _VirtualHost.FromString(fragments)
+    host.name = name
+    host.domains.extend(domains)
+    return _bytes(_RouteConfiguration(virtual_hosts=[host]))
+
+
+def host_routes(route: PortRoute, *, tunnels: bool) -> list[dict[str, Any]]:
+    """Return the routes of a virtual host that belongs to one service.
+
+    Args:
+        tunnels: whether CONNECT is offered.
+    """
+    routes = _routes({"prefix": "/"}, route)
+    if tunnels:
+        routes.insert(1, _tunnel(route))
+    return routes
+
+
+def path_routes(path: str, route: PortRoute) -> list[dict[str, Any]]:
+    """Return the routes of a service that stands under a path, such as "/s/default/orders".
+
+    The service sees its own paths, and the path that was cut off in `x-forwarded-prefix`.
+    """
+    rewrite = {"prefix_rewrite": "/"}
+    header = {"request_headers_to_add": [_header(FORWARDED_PREFIX_HEADER, path)]}
+    below = _routes({"prefix": f"{path}/"}, route, rewrite)
+    bare = _route({"path": path}, route.envoy_cluster, PLAIN_IDLE_TIMEOUT, _RETRY_ANY, rewrite)
+    return [{**each, **header} for each in (*below, bare)]
+
+
+def control_route(route: ControlRoute) -> dict[str, Any]:
+    """Return the route of a path of the control plane."""
+    match = {"prefix": route.path} if route.is_prefix else {"path": route.path}
+    idle = NEVER if route.stream is Stream.LASTING else PLAIN_IDLE_TIMEOUT
+    made = _route(match, route.envoy_cluster, idle, _RETRY_ANY)
+    if route.upgrades:
+        made["route"]["upgrade_configs"] = [{"upgrade_type": "websocket"}]
+    if route.same_origin_only:
+        made["typed_per_filter_config"] = {
+            SAME_ORIGIN_FILTER: _Any(**packed(_FilterConfig(config={})))
+        }
+    return made
+
+
+def answer_route(prefix: str, status: int, text: str) -> dict[str, Any]:
+    """Return a route that Envoy answers itself; the listener makes JSON of the text."""
+    return {
+        "match": {"prefix": prefix},
+        "direct_response": {"status": status, "body": {"inline_string": text}},
+    }
+
+
+def _routes(
+    match: Match, route: PortRoute, action: dict[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    cluster = route.envoy_cluster
+    grpc = _route({**match, "grpc": {}}, route.grpc_envoy_cluster, NEVER, _RETRY_ANY, action)
+    grpc["route"]["max_stream_duration"] = {"grpc_timeout_header_max": NEVER}
+    websocket = _route(
+        {**match, "headers": [_header_is("upgrade", "websocket")]},
+        cluster,
+        STREAM_IDLE_TIMEOUT,
+        _RETRY_ANY,
+        action,
+    )
+    events = _route(
+        {**match, "headers": [_header_is("accept", "text/event-stream")]},
+        cluster,
+        STREAM_IDLE_TIMEOUT,
+        _RETRY_ANY,
+        action,
+    )
+    repeatable = _route(
+        {**match, "headers": [_method_in(_REPEATABLE_METHODS)]},
+        cluster,
+        PLAIN_IDLE_TIMEOUT,
+        _RETRY_REPEATABLE,
+        action,
+    )
+    rest = _route(match, cluster, PLAIN_IDLE_TIMEOUT, _RETRY_ANY, action)
+    return [grpc, websocket, events, repeatable, rest]
+
+
+def _route(
+    match: Match,
+    cluster: str,
+    idle_timeout: timedelta,
+    retry_on: str,
+    action: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    return {
+        "match": match,
+        "route": {
+            "cluster": cluster,
+            "timeout": NEVER,
+            "idle_timeout": idle_timeout,
+            "retry_policy": _retry_policy(retry_on),
+            **(action or {}),
+        },
+    }
+
+
+def _tunnel(route: PortRoute) -> dict[str, Any]:
+    made = _route({"connect_matcher": {}}, route.envoy_cluster, STREAM_IDLE_TIMEOUT, _RETRY_ANY)
+    made["route"]["upgrade_configs"] = [{"upgrade_type": "CONNECT", "connect_config": {}}]
+    return made
+
+
+def _retry_policy(retry_on: str) -> dict[str, Any]:
+    return {
+        "retry_on": retry_on,
+        "num_retries": {"value": RETRIES_MAX},
+        "retry_back_off": {
+            "base_interval": timedelta(milliseconds=10),
+            "max_interval": timedelta(milliseconds=100),
+        },
+        # Never the same endpoint twice in a row while there are others.
+        "retry_host_predicate": [
+            {
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": packed(_PreviousHosts()),
+            }
+        ],
+        "host_selection_retry_max_attempts": 5,
+    }
+
+
+def _header(key: str, value: str) -> dict[str, Any]:
+    return {
+        "header": {"key": key, "value": value},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
+
+
+def _header_is(name: str, value: str) -> dict[str, Any]:
+    return {"name": name, "string_match": {"contains": value, "ignore_case": True}}
+
+
+def _method_in(methods: str) -> dict[str, Any]:
+    return {"name": ":method", "string_match": {"safe_regex": {"regex": methods}}}
+
+
+def _bytes(message: Message) -> bytes:
+    return message.SerializeToString(deterministic=True)

@@ -1,0 +1,60 @@
+"""What distinguishes the proxies that share these stages: the mesher on a host, the gateway at
+the edge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Stream(StrEnum):
+    """How long a request of a control route may take."""
+
+    BRIEF = "brief"
+    """A page or a call: silent for 60 s means it hangs."""
+    LASTING = "lasting"
+    """A watch or a server-sent event stream: may be silent for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRoute:
+    """A path of the control plane itself, which stands before the paths of services.
+
+    Attributes:
+        path: a prefix if it ends with "/" or ".", else the one path that matches.
+        envoy_cluster: a static Envoy cluster of the bootstrap.
+        same_origin_only: whether browsers may call it from pages of this host only.
+        upgrades: whether WebSocket upgrades pass.
+    """
+
+    path: str
+    envoy_cluster: str
+    stream: Stream = Stream.LASTING
+    same_origin_only: bool = False
+    upgrades: bool = False
+
+    @property
+    def is_prefix(self) -> bool:
+        """Whether longer paths match as well."""
+        return self.path.endswith(("/", "."))
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A proxy's part.
+
+    Attributes:
+        name: "mesher" or "gateway": names the listener and stands in answers and metrics.
+        edge: whether clients are strangers: their forwarding headers are replaced, their paths
+            are normalised, and they have to send their request headers in time.
+        bare_namespace: services of this namespace are known by their bare name as well; "" none.
+        path_prefix: under it stand services as PREFIX/NAMESPACE/SERVICE/…; "" none.
+        control_routes: in the order in which they are tried.
+    """
+
+    name: str
+    edge: bool = False
+    bare_namespace: str = ""
+    path_prefix: str = ""
+    control_routes: tuple[ControlRoute, ...] = ()
