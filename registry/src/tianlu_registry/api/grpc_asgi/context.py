@@ -47,8 +47,8 @@ class RpcContext:
         deadline: point in monotonic time at which the caller gives up; None for never.
         encoding: what the request's compressed messages are compressed with.
         started: response headers have been handed to the server.
-        expired, gone: the deadline has passed; the caller has disconnected. Either one cancels
-            the handler's task.
+        expired, gone, aborted: the deadline has passed; the caller has disconnected; what the
+            call was ended with from outside. Each of them cancels the handler's task.
     """
 
     __slots__ = (
@@ -56,6 +56,7 @@ class RpcContext:
         "_task",
         "_timer",
         "_trailing_metadata",
+        "aborted",
         "deadline",
         "encoding",
         "expired",
@@ -76,6 +77,7 @@ class RpcContext:
         self.encoding: bytes | None = None
         self.expired = self.gone = self.started = False
         self.malformed_timeout: bytes | None = None
+        self.aborted: Exception | None = None
         self.received: asyncio.Future[Event] | None = None  # owned by the disconnect sweeper
         for name, value in scope["headers"]:
             if name == b"grpc-timeout":
@@ -205,6 +207,11 @@ class RpcContext:
 
     def _expire(self) -> None:
         self.expired = True
+        self._cancel()
+
+    def abort(self, error: Exception) -> None:
+        """End the call with `error` from outside its handler, which is cancelled."""
+        self.aborted = error
         self._cancel()
 
     def disconnected(self) -> None:

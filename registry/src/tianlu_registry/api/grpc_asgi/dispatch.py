@@ -172,7 +172,7 @@ class GrpcApp:
         if isinstance(error, Disconnected) or context.gone or _is_disconnect(error):
             method.ended[StatusCode.CANCELLED] += 1
             return
-        status = self._status_of(error, method, context)
+        status = self._status_of(context.aborted or error, method, context)
         method.ended[status.code] += 1
         await _send_status(context, send, status)
 

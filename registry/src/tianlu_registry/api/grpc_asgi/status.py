@@ -12,7 +12,7 @@ from enum import IntEnum
 from urllib.parse import quote
 
 from google.protobuf.message import Message
-from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # ships no types
+from google.rpc.status_pb2 import Status
 
 from tianlu_registry.api.grpc_asgi.metadata import Metadata, RawHeaders, encode_metadata
 

@@ -1,0 +1,215 @@
+"""The streaming methods of etcd's JSON gateway: /v3/watch and /v3/lease/keepalive.
+
+The body is a sequence of JSON objects, the answer one ``{"result": ...}`` a line. Both go on at
+once: each object is acted on when its closing brace has arrived. A call ends when its caller
+disconnects; half-closing the request (as every HTTP/1.1 client with a fixed body does) ends a
+lease renewal but not a watch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Generic, Self, TypeVar
+
+from google.protobuf.message import Message
+
+from tianlu._proto.etcd.rpc_pb2 import LeaseKeepAliveRequest, ResponseHeader, WatchRequest
+from tianlu_registry.api.errors import HTTP_STATUSES, error_status
+from tianlu_registry.api.etcd_lease import LeaseServicer
+from tianlu_registry.api.etcd_watch import WatchServicer
+from tianlu_registry.api.etcd_watch_wire import JsonWatchWire, result_line
+from tianlu_registry.api.grpc_asgi import REQUEST_BYTES_MAX, RpcContext, RpcError, StatusCode
+from tianlu_registry.api.grpc_asgi.asgi import Event, Receive, Scope, Send
+from tianlu_registry.api.grpc_asgi.context import says_gone
+from tianlu_registry.api.grpc_asgi.sweeper import DisconnectSweeper
+from tianlu_registry.api.json_decode import fill
+from tianlu_registry.errors import InvalidArgument
+
+RequestT = TypeVar("RequestT", bound=Message)
+
+_HEADERS = [(b"content-type", b"application/json")]
+
+
+class JsonStreams:
+    """The two streaming applications, ready to be added to a router.
+
+    Args:
+        header: makes a response header.
+        sweeper: watches over calls whose body is complete.
+    """
+
+    def __init__(
+        self,
+        watch: WatchServicer,
+        lease: LeaseServicer,
+        header: Callable[[], ResponseHeader],
+        sweeper: DisconnectSweeper,
+    ) -> None:
+        self._watch = watch
+        self._lease = lease
+        self._header = header
+        self._sweeper = sweeper
+
+    async def watch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /v3/watch."""
+        async with _JsonCall(scope, receive, send, self._sweeper) as call:
+            requests = _JsonRequests(call, WatchRequest)
+            await self._watch.serve(requests, JsonWatchWire(self._header), call.write, call.context)
+
+    async def lease_keep_alive(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /v3/lease/keepalive."""
+        async with _JsonCall(scope, receive, send, self._sweeper) as call:
+            requests = _JsonRequests(call, LeaseKeepAliveRequest)
+            async for response in self._lease.LeaseKeepAlive(requests, call.context):
+                await asyncio.shield(call.write(result_line(response)))
+
+
+class _JsonCall:
+    """One call: its context for cancellation, and its answer. An asynchronous context manager
+    that turns whatever the body raises into the answer's last line."""
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, sweeper: DisconnectSweeper
+    ) -> None:
+        self.receive = receive
+        self.context = RpcContext(scope, send)
+        self._send = send
+        self._sweeper = sweeper
+        self._started = False
+
+    def half_closed(self) -> None:
+        """The body is complete."""
+        self._sweeper.add(self.context, self.receive)
+
+    def write(self, data: bytes) -> asyncio.Future[None]:
+        """Queue a part of the answer; see `RpcContext.write_frame`."""
+        self._start(200)
+        return asyncio.ensure_future(
+            self._send({"type": "http.response.body", "body": data, "more_body": True})
+        )
+
+    def _start(self, status: int) -> None:
+        if not self._started:
+            self._started = True
+            start = {"type": "http.response.start", "status": status, "headers": _HEADERS}
+            asyncio.ensure_future(self._send(start)).add_done_callback(_seen)
+
+    async def __aenter__(self) -> Self:
+        self.context.attach()
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        self.context.detach()
+        self._sweeper.discard(self.context)
+        if self.context.gone:
+            return True
+        if error is not None:
+            self._end_with(self.context.aborted or error)
+        self._start(200)
+        await self._send({"type": "http.response.body", "body": b""})
+        return True
+
+    def _end_with(self, error: BaseException) -> None:
+        status = error_status(error) if isinstance(error, Exception) else None
+        if status is None and not isinstance(error, asyncio.CancelledError):
+            raise error  # the router's boundary logs it and answers
+        status = status or RpcError(StatusCode.UNAVAILABLE, "the server is stopping")
+        http_status = HTTP_STATUSES[status.code]
+        if not self._started:
+            self._start(http_status)
+        content = {
+            "grpc_code": int(status.code),
+            "http_code": http_status,
+            "message": status.message,
+        }
+        line = json.dumps({"error": content}, separators=(",", ":")).encode() + b"\n"
+        self.write(line).add_done_callback(_seen)
+
+
+def _seen(future: asyncio.Future[None]) -> None:
+    """Mark a failed send as seen: the caller is gone, which the next step finds out."""
+    if not future.cancelled():
+        future.exception()
+
+
+class _JsonRequests(Generic[RequestT]):
+    """The JSON objects of a body, as messages, each as soon as it is complete."""
+
+    def __init__(self, call: _JsonCall, message_class: type[RequestT]) -> None:
+        self._call = call
+        self._message_class = message_class
+        self._decoder = json.JSONDecoder()
+        self._text = ""
+        self._held = b""  # bytes of an incomplete UTF-8 character
+        self._pending: asyncio.Future[Event] | None = None
+        self._receive_next()
+
+    def _receive_next(self) -> None:
+        self._pending = asyncio.ensure_future(self._call.receive())
+        self._pending.add_done_callback(self._received)
+
+    def _received(self, future: asyncio.Future[Event]) -> None:
+        if says_gone(future):
+            self._call.context.disconnected()
+
+    def __aiter__(self) -> AsyncIterator[RequestT]:
+        return self
+
+    async def __anext__(self) -> RequestT:
+        while True:
+            found = self._next_object()
+            if found is not None:
+                return fill(self._message_class(), found)
+            if self._pending is None:
+                if self._text or self._held:
+                    raise InvalidArgument("body", "is not JSON: it ends inside an object")
+                raise StopAsyncIteration
+            await self._take_chunk(self._pending)
+
+    def _next_object(self) -> object | None:
+        self._text = self._text.lstrip()
+        if not self._text:
+            return None
+        if not self._text.startswith("{"):
+            raise InvalidArgument("body", "must be a sequence of JSON objects")
+        try:
+            found, end = self._decoder.raw_decode(self._text)
+        except json.JSONDecodeError as error:
+            # An error at the end may be an object that is still arriving; any other is one.
+            if self._pending is not None and error.pos >= len(self._text) - 1:
+                return None
+            if self._pending is not None and error.msg.startswith("Unterminated string"):
+                return None
+            raise InvalidArgument("body", f"is not JSON: {error.msg} at {error.pos}") from error
+        except RecursionError as error:
+            raise InvalidArgument("body", "is nested too deeply") from error
+        self._text = self._text[end:]
+        return dict(found)
+
+    async def _take_chunk(self, pending: asyncio.Future[Event]) -> None:
+        event = await asyncio.shield(pending)
+        if event["type"] == "http.disconnect":
+            raise asyncio.CancelledError
+        self._append(event.get("body", b""))
+        if event.get("more_body"):
+            self._receive_next()
+        else:
+            self._pending = None
+            self._call.half_closed()
+
+    def _append(self, data: bytes) -> None:
+        data = self._held + data
+        if len(self._text) + len(data) > REQUEST_BYTES_MAX:
+            raise RpcError(
+                StatusCode.RESOURCE_EXHAUSTED,
+                f"body: an object is longer than {REQUEST_BYTES_MAX} bytes",
+            )
+        try:
+            text, self._held = data.decode(), b""
+        except UnicodeDecodeError as error:
+            if error.start < len(data) - 3:
+                raise InvalidArgument("body", f"is not UTF-8: {error.reason}") from error
+            text, self._held = data[: error.start].decode(), data[error.start :]
+        self._text += text

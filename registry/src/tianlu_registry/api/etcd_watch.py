@@ -1,0 +1,371 @@
+"""etcdserverpb.Watch: many watches on one stream, bounded.
+
+Backlog. Nothing is queued here: a response goes to the connection at once, and what the connection
+has not yet taken is counted. Beyond `backlog_bytes_max` on one stream a batch is refused, the
+store keeps only that watcher's revision, and when half of the backlog has gone the watcher goes on
+from history. So a slow client costs a bound, and sees every event all the same.
+
+Promises, in this order on the wire for each watch: `created`; its events, each revision once,
+ascending; `canceled`, if it is. A progress response of revision R comes behind every event up to R.
+
+Source: etcd server/etcdserver/api/v3rpc/watch.go; docs "etcd API guarantees", Watch APIs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Protocol
+
+from tianlu._proto.etcd.rpc_pb2 import (
+    WatchCreateRequest,
+    WatchRequest,
+    WatchResponse,
+)
+from tianlu_registry.api.errors import error_status
+from tianlu_registry.api.etcd_watch_wire import GrpcWatchWire, WatchWire
+from tianlu_registry.api.grpc_asgi import RpcContext
+from tianlu_registry.engine.store import Store
+from tianlu_registry.errors import Compacted, Stopped
+from tianlu_registry.mvcc.types import WatchBatch, Watcher, WatchSpec
+
+_log = logging.getLogger(__name__)
+
+INVALID_WATCH_ID = -1
+"""The id of a watch that was never made, and of a progress response for all of a stream's."""
+
+BACKLOG_BYTES_MAX = 512 * 1024
+PROGRESS_INTERVAL_SECONDS = 600.0
+
+_FIRST_KEY = b"\0"
+_NO_END = b"\0"
+_JITTER = 0.1
+_DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream"
+_EMPTY_RANGE = "mvcc: watcher range is empty"
+
+
+class CallControl(Protocol):
+    """What a stream needs of the call that carries it."""
+
+    def disconnected(self) -> None:
+        """The peer is gone."""
+
+    def abort(self, error: Exception) -> None:
+        """End the call with an error."""
+
+
+class WatchServicer:
+    """Serves watch streams over gRPC.
+
+    Args:
+        store: what is watched.
+        progress_interval_seconds: silence after which a watch with `progress_notify` is told how
+            far it is; up to a tenth is added, so that not all are told at once.
+        backlog_bytes_max: bound for each stream, see the module's text.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        progress_interval_seconds: float = PROGRESS_INTERVAL_SECONDS,
+        backlog_bytes_max: int = BACKLOG_BYTES_MAX,
+    ) -> None:
+        self._store = store
+        self._progress_interval_seconds = progress_interval_seconds
+        self._backlog_bytes_max = backlog_bytes_max
+        self._streams: set[WatchStream] = set()
+
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
+
+    @property
+    def watchers(self) -> int:
+        """How many watches they carry."""
+        return sum(len(stream) for stream in self._streams)
+
+    async def Watch(self, requests: AsyncIterator[WatchRequest], context: RpcContext) -> None:  # noqa: N802
+        await context.send_initial_metadata()
+        wire = GrpcWatchWire(self._store.header)
+        await self.serve(requests, wire, context.write_frame, context)
+
+    async def serve(
+        self,
+        requests: AsyncIterator[WatchRequest],
+        wire: WatchWire,
+        write: Callable[[bytes], asyncio.Future[None]],
+        call: CallControl,
+    ) -> None:
+        """Serve one stream until its call is cancelled, even after the last request.
+
+        Args:
+            wire: how responses are encoded.
+            write: queues bytes on the connection; the future is done when it has taken them.
+        """
+        stream = WatchStream(
+            self._store,
+            wire,
+            write,
+            call,
+            self._progress_interval_seconds * (1 + random.uniform(0, _JITTER)),  # noqa: S311
+            self._backlog_bytes_max,
+        )
+        self._streams.add(stream)
+        try:
+            async for request in requests:
+                stream.handle(request)
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._streams.discard(stream)
+            stream.close()
+
+    def stop(self) -> None:
+        """End every stream: the node goes away, clients shall look for another."""
+        for stream in self._streams:
+            stream.abort(Stopped())
+
+
+class _Watch:
+    """One watch of a stream; the store's `WatchSink`."""
+
+    __slots__ = ("_stream", "fragment", "progress_notify", "quiet", "watch_id", "watcher")
+
+    def __init__(self, stream: WatchStream, watch_id: int, request: WatchCreateRequest) -> None:
+        self._stream = stream
+        self.watch_id = watch_id
+        self.fragment = request.fragment
+        self.progress_notify = request.progress_notify
+        self.quiet = True  # no events since the last progress tick
+        self.watcher: Watcher | None = None  # None while the store is making it
+
+    def deliver(self, batch: WatchBatch) -> bool:
+        return self._stream.deliver(self, batch)
+
+    def ended(self, error: Exception) -> None:
+        self._stream.ended(self, error)
+
+
+class WatchStream:
+    """The watches of one stream. `handle` is called for each request, `close` at the end."""
+
+    def __init__(
+        self,
+        store: Store,
+        wire: WatchWire,
+        write: Callable[[bytes], asyncio.Future[None]],
+        call: CallControl,
+        progress_interval_seconds: float,
+        backlog_bytes_max: int,
+    ) -> None:
+        self._store = store
+        self._wire = wire
+        self._write_bytes = write
+        self._call = call
+        self._progress_interval_seconds = progress_interval_seconds
+        self._backlog_bytes_max = backlog_bytes_max
+        self._watches: dict[int, _Watch] = {}
+        self._refused: dict[_Watch, None] = {}
+        self._unsent_bytes = 0
+        self._next_id = 0
+        self._progress_timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._watches)
+
+    def handle(self, request: WatchRequest) -> None:
+        """Do what the client asks. A request that asks nothing is ignored, as etcd does."""
+        kind = request.WhichOneof("request_union")
+        if kind == "create_request":
+            self._create(request.create_request)
+        elif kind == "cancel_request":
+            self._cancel(request.cancel_request.watch_id)
+        elif kind == "progress_request":
+            self._tell_progress_of_all()
+
+    def abort(self, error: Exception) -> None:
+        """End the stream with an error."""
+        self._call.abort(error)
+
+    def close(self) -> None:
+        """End all watches; nothing is written any more."""
+        if self._progress_timer is not None:
+            self._progress_timer.cancel()
+        for watch in self._watches.values():
+            if watch.watcher is not None:
+                watch.watcher.cancel()
+        self._watches.clear()
+        self._refused.clear()
+
+    # Requests
+
+    def _create(self, request: WatchCreateRequest) -> None:
+        reason = self._refusal(request)
+        if reason is not None:
+            self._respond(INVALID_WATCH_ID, created=True, canceled=True, cancel_reason=reason)
+            return
+        watch = _Watch(self, self._choose_id(request.watch_id), request)
+        self._watches[watch.watch_id] = watch
+        # Before the store is asked: it may deliver before it returns, or refuse as compacted,
+        # which etcd too tells after the creation.
+        self._respond(watch.watch_id, created=True)
+        try:
+            watch.watcher = self._store.watch(_spec(request), watch)
+        except Exception as error:
+            if error_status(error) is None:
+                raise
+            self.ended(watch, error)
+            return
+        if watch.watch_id not in self._watches:
+            watch.watcher.cancel()  # it ended while it was made
+        elif watch in self._refused:
+            self._resume_if_room()
+        if request.progress_notify and self._progress_timer is None:
+            self._schedule_progress()
+
+    def _refusal(self, request: WatchCreateRequest) -> str | None:
+        """Return why this watch cannot be made, in etcd's words; None if it can."""
+        key, end = request.key or _FIRST_KEY, request.range_end
+        if request.start_revision < 0:
+            return Compacted.text
+        if end and end != _NO_END and key >= end:
+            return _EMPTY_RANGE
+        if request.watch_id != 0 and request.watch_id in self._watches:
+            return _DUPLICATE_ID
+        return None
+
+    def _choose_id(self, wanted: int) -> int:
+        if wanted != 0:
+            return wanted
+        while self._next_id in self._watches:
+            self._next_id += 1
+        chosen = self._next_id
+        self._next_id += 1
+        return chosen
+
+    def _cancel(self, watch_id: int) -> None:
+        watch = self._forget(watch_id)
+        if watch is not None:
+            if watch.watcher is not None:
+                watch.watcher.cancel()
+            self._respond(watch_id, canceled=True)
+
+    def _forget(self, watch_id: int) -> _Watch | None:
+        watch = self._watches.pop(watch_id, None)
+        if watch is not None:
+            self._refused.pop(watch, None)
+        return watch
+
+    # What the store says
+
+    def deliver(self, watch: _Watch, batch: WatchBatch) -> bool:
+        """Send a batch, or refuse it while the stream's backlog is full."""
+        if self._unsent_bytes >= self._backlog_bytes_max:
+            self._refused[watch] = None
+            return False
+        watch.quiet = False
+        self._write(self._wire.batch(batch, watch.watch_id, fragment=watch.fragment))
+        return True
+
+    def ended(self, watch: _Watch, error: Exception) -> None:
+        """Tell the client that a watch is over; the stream too if the store is."""
+        if isinstance(error, Stopped):
+            self.abort(error)
+        elif self._forget(watch.watch_id) is not None:
+            revision = error.compact_revision if isinstance(error, Compacted) else 0
+            self._respond(
+                watch.watch_id,
+                canceled=True,
+                compact_revision=revision,
+                cancel_reason=str(error),
+            )
+
+    # Progress
+
+    def _tell_progress_of_all(self) -> None:
+        """Say how far all of the stream's watches are together."""
+        revision = min(
+            (
+                watch.watcher.synced_revision
+                for watch in self._watches.values()
+                if watch.watcher is not None
+            ),
+            default=self._store.header().revision,
+        )
+        self._respond(INVALID_WATCH_ID, revision=revision)
+
+    def _schedule_progress(self) -> None:
+        self._progress_timer = asyncio.get_running_loop().call_later(
+            self._progress_interval_seconds, self._tell_progress
+        )
+
+    def _tell_progress(self) -> None:
+        """Tell each watch that asked for it and had no events since the last time."""
+        for watch in self._watches.values():
+            if watch.progress_notify and watch.watcher is not None:
+                if watch.quiet:
+                    self._respond(watch.watch_id, revision=watch.watcher.synced_revision)
+                watch.quiet = True
+        self._schedule_progress()
+
+    # Writing
+
+    def _respond(
+        self,
+        watch_id: int,
+        *,
+        created: bool = False,
+        canceled: bool = False,
+        compact_revision: int = 0,
+        cancel_reason: str = "",
+        revision: int | None = None,
+    ) -> None:
+        header = self._store.header()
+        if revision is not None:
+            # A watch from a future revision counts as synced up to there; the store is not.
+            header.revision = min(revision, header.revision)
+        response = WatchResponse(
+            header=header,
+            watch_id=watch_id,
+            created=created,
+            canceled=canceled,
+            compact_revision=compact_revision,
+            cancel_reason=cancel_reason,
+        )
+        self._write(self._wire.control(response))
+
+    def _write(self, data: bytes) -> None:
+        self._unsent_bytes += len(data)
+        self._write_bytes(data).add_done_callback(partial(self._written, len(data)))
+
+    def _written(self, size: int, future: asyncio.Future[None]) -> None:
+        self._unsent_bytes -= size
+        if future.cancelled() or future.exception() is not None:
+            self._call.disconnected()
+        elif self._refused:
+            self._resume_if_room()
+
+    def _resume_if_room(self) -> None:
+        if self._unsent_bytes > self._backlog_bytes_max // 2:
+            return
+        refused, self._refused = self._refused, {}
+        for watch in refused:
+            if watch.watcher is None:
+                self._refused[watch] = None  # `_create` looks again once the store has made it
+            else:
+                watch.watcher.resume()
+
+
+def _spec(request: WatchCreateRequest) -> WatchSpec:
+    return WatchSpec(
+        key=request.key or _FIRST_KEY,
+        range_end=request.range_end,
+        start_revision=request.start_revision,
+        prev_kv=request.prev_kv,
+        no_put=WatchCreateRequest.NOPUT in request.filters,
+        no_delete=WatchCreateRequest.NODELETE in request.filters,
+    )
