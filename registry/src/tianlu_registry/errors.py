@@ -85,6 +85,12 @@ class InvalidSortOption(InputError):
     text = "etcdserver: invalid sort option"
 
 
+class EmptyWatchRange(InputError):
+    """No key can be in the range that shall be watched."""
+
+    text = "mvcc: watcher range is empty"
+
+
 class InvalidClientApi(InputError):
     text = "etcdserver: client api version is invalid"
 

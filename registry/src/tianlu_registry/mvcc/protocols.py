@@ -9,9 +9,10 @@ from typing import Protocol
 class RevisionBackend(Protocol):
     """Where the bytes of every revision live, in revision order.
 
-    Keys are 12-byte revision keys (`mvcc.revision`), values serialized `mvccpb.KeyValue`s. A write is
-    visible to every later read of the same thread; when it becomes durable is the backend's affair.
-    Blocking: at most a read of a mapped page. Threading: all calls from the one applying thread.
+    Keys are 12-byte revision keys (`mvcc.revision`), values serialized `mvccpb.KeyValue`s. A
+    write is visible to every later read of the same thread; when it becomes durable is the
+    backend's affair. Blocking: at most a read of a mapped page. Threading: all calls from the one
+    applying thread.
 
     Raises (all calls): StorageFailed.
     """

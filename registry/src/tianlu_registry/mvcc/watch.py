@@ -1,0 +1,366 @@
+"""Watches: every watcher gets every event that it asked for exactly once, in order, in whole
+revisions.
+
+A watcher is in one state:
+
+    SYNCED    it has everything up to the hub's revision; `publish` delivers to it
+    LAGGING   it wants history; `catch_up` reads that from the backend
+    BLOCKED   its sink refused a batch; nothing happens until `resume`
+    ENDED     cancelled, or told that it is over
+
+    watch    -> SYNCED (from the next revision, or a later one) | LAGGING (from the past)
+    SYNCED   -> BLOCKED by a refused batch
+    LAGGING  -> SYNCED at the end of history | BLOCKED by a refused batch
+    BLOCKED  -> LAGGING by resume
+    any      -> ENDED by cancel, close, or compaction of what it still needed
+
+For one that is not synced the hub keeps only the next revision it needs, never events: a slow
+watcher costs no memory. Watchers that want the same form a group; events are matched, built and
+batched once per group. Watchers that lag from different places share one reading of history:
+catch_up reads on from the one furthest behind and serves the others as it comes by them.
+
+Source: etcd server/storage/mvcc/watchable_store.go, watcher_group.go (which keeps refused batches
+in memory; we do not).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import NamedTuple, Protocol
+
+from tianlu._proto.etcd.kv_pb2 import Event
+from tianlu_registry.errors import Compacted, EmptyWatchRange, check
+from tianlu_registry.mvcc.record import event_of
+from tianlu_registry.mvcc.revision import MAIN_SHIFT, TOMBSTONE, Change
+from tianlu_registry.mvcc.types import (
+    WHOLE_KEYSPACE_FROM,
+    WatchBatch,
+    Watcher,
+    WatchSink,
+    WatchSpec,
+)
+from tianlu_registry.mvcc.watch_index import RangeIndex
+
+
+class History(Protocol):
+    """What the hub reads of the past. `MvccStore` is one."""
+
+    @property
+    def revision(self) -> int: ...
+
+    @property
+    def compact_revision(self) -> int: ...
+
+    def changes_since(self, revision: int, until: int, changes_max: int) -> list[Change]: ...
+
+    def record_before(self, change: Change) -> bytes | None: ...
+
+
+class _State(Enum):
+    SYNCED = auto()
+    LAGGING = auto()
+    BLOCKED = auto()
+    ENDED = auto()
+
+
+class _Wish(NamedTuple):
+    """What the watchers of a group have in common."""
+
+    key: bytes
+    range_end: bytes
+    prev_kv: bool
+    no_put: bool
+    no_delete: bool
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    wish: _Wish
+    members: dict[_HubWatcher, None] = field(default_factory=dict)
+
+
+class _Membership:
+    """Watchers of one state, in groups, findable by key."""
+
+    __slots__ = ("_groups", "_index", "watchers")
+
+    def __init__(self) -> None:
+        self.watchers: dict[_HubWatcher, None] = {}
+        self._groups: dict[_Wish, _Group] = {}
+        self._index: RangeIndex[_Group] = RangeIndex()
+
+    def add(self, watcher: _HubWatcher) -> None:
+        wish = watcher.wish
+        group = self._groups.get(wish)
+        if group is None:
+            group = self._groups[wish] = _Group(wish)
+            self._index.add(wish.key, wish.range_end, group)
+        group.members[watcher] = None
+        self.watchers[watcher] = None
+
+    def remove(self, watcher: _HubWatcher) -> None:
+        wish = watcher.wish
+        group = self._groups[wish]
+        del group.members[watcher]
+        del self.watchers[watcher]
+        if not group.members:
+            del self._groups[wish]
+            self._index.remove(wish.key, wish.range_end, group)
+
+    def events_of(
+        self, changes: Iterable[Change], history: History
+    ) -> dict[_Group, list[tuple[int, Event]]]:
+        """Return, per group that they concern, the changes' main revisions and events, in order."""
+        events: dict[_Group, list[tuple[int, Event]]] = {}
+        for change in changes:
+            groups = self._index.match(change.key)
+            if groups:
+                _add_events(events, groups, change, history)
+        return events
+
+
+def _add_events(
+    events: dict[_Group, list[tuple[int, Event]]],
+    groups: list[_Group],
+    change: Change,
+    history: History,
+) -> None:
+    """Build the event of a change at most twice, with and without the value before, for all
+    groups."""
+    plain: Event | None = None
+    with_previous: Event | None = None
+    main = change.packed >> MAIN_SHIFT
+    is_delete = change.packed & TOMBSTONE
+    for group in groups:
+        wish = group.wish
+        if wish.no_delete if is_delete else wish.no_put:
+            continue
+        if wish.prev_kv:
+            if with_previous is None:
+                with_previous = event_of(change, history.record_before(change))
+            event = with_previous
+        else:
+            if plain is None:
+                plain = event_of(change)
+            event = plain
+        events.setdefault(group, []).append((main, event))
+
+
+class _HubWatcher:
+    """A watcher as its creator holds it; the hub moves it through the states.
+
+    Attributes:
+        next_revision: first revision not delivered (SYNCED: nothing before it is wanted).
+    """
+
+    __slots__ = ("_hub", "next_revision", "sink", "state", "wish")
+
+    def __init__(self, hub: WatchHub, wish: _Wish, sink: WatchSink, next_revision: int) -> None:
+        self._hub = hub
+        self.wish = wish
+        self.sink = sink
+        self.next_revision = next_revision
+        self.state = _State.ENDED  # until the hub has placed it
+
+    @property
+    def synced_revision(self) -> int:
+        if self.state is _State.SYNCED:
+            return self._hub.revision
+        return self.next_revision - 1
+
+    def resume(self) -> None:
+        self._hub._resume(self)
+
+    def cancel(self) -> None:
+        self._hub._leave(self)
+
+
+class WatchHub:
+    """All watches of a node.
+
+    Threading: the applying thread only. Sinks may watch, cancel and resume from within `deliver`.
+
+    Args:
+        history: the store; its changes are published here in order of revision. on_lagging:
+        called when `catch_up` has become worth calling, from within `watch` or `resume`.
+    """
+
+    def __init__(self, history: History, on_lagging: Callable[[], None] | None = None) -> None:
+        self._history = history
+        self._on_lagging = on_lagging
+        self._synced = _Membership()
+        self._lagging = _Membership()
+        self._blocked: dict[_HubWatcher, None] = {}
+        self._compact_revision_seen = history.compact_revision
+        self.revision = history.revision
+
+    @property
+    def has_lagging(self) -> bool:
+        """Whether `catch_up` would bring a watcher forward."""
+        return bool(self._lagging.watchers)
+
+    @property
+    def synced_count(self) -> int:
+        return len(self._synced.watchers)
+
+    @property
+    def slow_count(self) -> int:
+        """Watchers that lag or are blocked."""
+        return len(self._lagging.watchers) + len(self._blocked)
+
+    def watch(self, spec: WatchSpec, sink: WatchSink) -> Watcher:
+        """Start a watch. An empty key means the smallest one, as etcd's API has it.
+
+        Raises:
+            EmptyWatchRange: no key can be in the range.
+            Compacted: `start_revision` is older than the history kept.
+        """
+        wish = _Wish(spec.key or b"\x00", spec.range_end, spec.prev_kv, spec.no_put, spec.no_delete)
+        has_end = wish.range_end and wish.range_end != WHOLE_KEYSPACE_FROM
+        if has_end and wish.range_end <= wish.key:
+            raise EmptyWatchRange
+        start = spec.start_revision
+        if start and start < self._history.compact_revision:
+            raise Compacted(compact_revision=self._history.compact_revision)
+        watcher = _HubWatcher(self, wish, sink, max(start, 1) if start else self.revision + 1)
+        self._place(watcher)
+        return watcher
+
+    def publish(self, revision: int, changes: Sequence[Change]) -> None:
+        """Deliver the changes of the next revision to the synced watchers.
+
+        Every revision must be published, once, in order, before anything else happens.
+        """
+        check(revision == self.revision + 1, f"published {revision} after {self.revision}")
+        self.revision = revision
+        for group, found in self._synced.events_of(changes, self._history).items():
+            batch = WatchBatch(revision, tuple(event for _, event in found))
+            for watcher in tuple(group.members):
+                # Another's sink may have cancelled it meanwhile, or it waits for a later revision.
+                if watcher.state is _State.SYNCED and watcher.next_revision <= revision:
+                    self._deliver(watcher, batch)
+
+    def catch_up(self, events_max: int) -> bool:
+        """Read the next part of history and deliver it to the watchers that are at or in it.
+
+        Args:
+            events_max: read no more changes than that, apart from completing a revision.
+
+        Returns:
+            Whether there is more to do. Call again when other work has had its turn.
+        """
+        self._end_compacted()
+        lagging = tuple(self._lagging.watchers)
+        if not lagging:
+            return False
+        start = min(watcher.next_revision for watcher in lagging)
+        changes = self._history.changes_since(start, self.revision, events_max)
+        is_cut = len(changes) >= events_max
+        through = changes[-1].packed >> MAIN_SHIFT if is_cut else self.revision
+        batches = _Batches(through, self._lagging.events_of(changes, self._history))
+        for watcher in lagging:
+            if watcher.state is _State.LAGGING and watcher.next_revision <= through:
+                self._bring_through(watcher, through, batches)
+        return self.has_lagging
+
+    def close(self, error: Exception) -> None:
+        """End every watch with `error`."""
+        for group in (self._synced.watchers, self._lagging.watchers, self._blocked):
+            for watcher in tuple(group):
+                self._end(watcher, error)
+
+    # Transitions
+
+    def _place(self, watcher: _HubWatcher) -> None:
+        if watcher.next_revision > self.revision:
+            watcher.state = _State.SYNCED
+            self._synced.add(watcher)
+            return
+        watcher.state = _State.LAGGING
+        is_first = not self._lagging.watchers
+        self._lagging.add(watcher)
+        if is_first and self._on_lagging is not None:
+            self._on_lagging()
+
+    def _leave(self, watcher: _HubWatcher) -> None:
+        if watcher.state is _State.SYNCED:
+            # What it has seen must remain readable in synced_revision.
+            watcher.next_revision = self.revision + 1
+            self._synced.remove(watcher)
+        elif watcher.state is _State.LAGGING:
+            self._lagging.remove(watcher)
+        elif watcher.state is _State.BLOCKED:
+            del self._blocked[watcher]
+        watcher.state = _State.ENDED
+
+    def _end(self, watcher: _HubWatcher, error: Exception) -> None:
+        if watcher.state is not _State.ENDED:
+            self._leave(watcher)
+            watcher.sink.ended(error)
+
+    def _resume(self, watcher: _HubWatcher) -> None:
+        if watcher.state is not _State.BLOCKED:
+            return
+        compact_revision = self._history.compact_revision
+        if watcher.next_revision < compact_revision:
+            self._end(watcher, Compacted(compact_revision=compact_revision))
+            return
+        del self._blocked[watcher]
+        self._place(watcher)
+
+    def _deliver(self, watcher: _HubWatcher, batch: WatchBatch) -> bool:
+        """Return whether the watcher took the batch and still runs; block it if it refused."""
+        first_missed = watcher.next_revision if watcher.state is _State.LAGGING else batch.revision
+        is_taken = watcher.sink.deliver(batch)
+        if watcher.state is _State.ENDED:
+            return False
+        if not is_taken:
+            self._leave(watcher)
+            watcher.next_revision = first_missed
+            watcher.state = _State.BLOCKED
+            self._blocked[watcher] = None
+        return is_taken
+
+    def _bring_through(self, watcher: _HubWatcher, through: int, batches: _Batches) -> None:
+        batch = batches.of(watcher)
+        if batch is not None and not self._deliver(watcher, batch):
+            return
+        watcher.next_revision = through + 1
+        if through == self.revision:
+            self._lagging.remove(watcher)
+            self._place(watcher)
+
+    def _end_compacted(self) -> None:
+        """End watchers whose history is gone, if there was a compaction since the last look."""
+        compact_revision = self._history.compact_revision
+        if compact_revision == self._compact_revision_seen:
+            return
+        self._compact_revision_seen = compact_revision
+        for group in (self._lagging.watchers, self._blocked):
+            for watcher in tuple(group):
+                if watcher.next_revision < compact_revision:
+                    self._end(watcher, Compacted(compact_revision=compact_revision))
+
+
+class _Batches:
+    """The batches of one catch-up: one per group and position, made when first wanted."""
+
+    __slots__ = ("_batches", "_events", "_through")
+
+    def __init__(self, through: int, events: dict[_Group, list[tuple[int, Event]]]) -> None:
+        self._through = through
+        self._events = {group.wish: found for group, found in events.items()}
+        self._batches: dict[tuple[_Wish, int], WatchBatch | None] = {}
+
+    def of(self, watcher: _HubWatcher) -> WatchBatch | None:
+        """Return what the watcher gets, None if nothing concerned it."""
+        position = (watcher.wish, watcher.next_revision)
+        if position not in self._batches:
+            self._batches[position] = self._make(*position)
+        return self._batches[position]
+
+    def _make(self, wish: _Wish, start: int) -> WatchBatch | None:
+        events = tuple(event for main, event in self._events.get(wish, ()) if main >= start)
+        return WatchBatch(self._through, events) if events else None

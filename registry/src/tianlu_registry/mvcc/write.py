@@ -1,0 +1,70 @@
+"""The changes of one writing transaction.
+
+All of them share one main revision, the store's plus one; their sub revisions count up. Whoever
+drives this has checked everything first: nothing here can fail halfway except a broken store.
+Source: etcd server/storage/mvcc/kvstore_txn.go.
+"""
+
+from __future__ import annotations
+
+from tianlu_registry.errors import InvariantBroken
+from tianlu_registry.mvcc.key_index import KeyIndex
+from tianlu_registry.mvcc.protocols import LeaseBook, RevisionBackend
+from tianlu_registry.mvcc.record import encode_put, encode_tombstone
+from tianlu_registry.mvcc.revision import SUB_MAX, Change, pack, revision_key
+
+
+class Writer:
+    """Writes puts and deletions of one transaction to index, backend and leases.
+
+    Attributes:
+        main: the main revision that the changes get.
+        changes: what was written so far, in order.
+    """
+
+    __slots__ = ("_backend", "_index", "_leases", "changes", "main")
+
+    def __init__(
+        self, index: KeyIndex, backend: RevisionBackend, leases: LeaseBook, main: int
+    ) -> None:
+        self._index = index
+        self._backend = backend
+        self._leases = leases
+        self.main = main
+        self.changes: list[Change] = []
+
+    @property
+    def revision(self) -> int:
+        """The revision that a read within the transaction sees."""
+        return self.main if self.changes else self.main - 1
+
+    def put(self, key: bytes, value: bytes, lease: int) -> None:
+        """Put a key, on an existing lease or on none (0)."""
+        packed = pack(self.main, self._next_sub())
+        created, version = self._index.put(key, packed)
+        record = encode_put(key, value, lease, created, self.main, version)
+        self._backend.put(revision_key(packed), record)
+        self.changes.append(Change(key, packed, record))
+        before = self._leases.lease_of(key)
+        if before != lease:
+            if before:
+                self._leases.detach(before, (key,))
+            if lease:
+                self._leases.attach(lease, (key,))
+
+    def delete(self, key: bytes) -> None:
+        """Delete a key that has a value."""
+        packed = pack(self.main, self._next_sub(), tombstone=True)
+        self._index.delete(key, packed)
+        record = encode_tombstone(key, self.main)
+        self._backend.put(revision_key(packed), record)
+        self.changes.append(Change(key, packed, record))
+        lease = self._leases.lease_of(key)
+        if lease:
+            self._leases.detach(lease, (key,))
+
+    def _next_sub(self) -> int:
+        sub = len(self.changes)
+        if sub > SUB_MAX:
+            raise InvariantBroken(f"more than {SUB_MAX} changes in one transaction")
+        return sub
