@@ -1,0 +1,278 @@
+"""The write-ahead log: what this member has promised, durable before it says so.
+
+DESIGN.md describes the files, the guarantees and what happens when the disk fails.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tianlu_registry.errors import StorageFailed, check
+from tianlu_registry.raft import NO_INDEX, Entry, HardState, Index
+from tianlu_registry.storage.wal_files import FileSystem, OsFileSystem
+from tianlu_registry.storage.wal_format import (
+    NONCE_BYTES,
+    SegmentHeader,
+    encode_entries,
+    encode_frame,
+    encode_hard_state,
+    frame_seed,
+)
+from tianlu_registry.storage.wal_recovery import RecoveredLog, Tail, recover
+from tianlu_registry.storage.wal_segment import (
+    TEMPORARY_SUFFIX,
+    SegmentName,
+    create_segment,
+    list_segments,
+)
+
+logger = logging.getLogger(__name__)
+
+SEGMENT_BYTES = 64 * 1024 * 1024
+"""Disk space that a segment reserves. A frame that is larger than the rest of it opens the next."""
+
+
+class Wal:
+    """An open log. Make one with `create` or `open`.
+
+    Threading: one thread at a time; `sync` and `release` block on the disk. Ownership: the caller
+    sees to it that no other process uses the directory.
+
+    Raises:
+        StorageFailed: (every method but `close`) the disk has failed, now or before. What it holds
+            of the last sync is unknown, so nothing may be acknowledged any more, ever: a second
+            fsync may report success for data that the kernel has dropped.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        tail: Tail,
+        hard_state: HardState,
+        *,
+        files: FileSystem,
+        segment_bytes: int,
+    ) -> None:
+        """For `create` and `open`."""
+        self._directory = directory
+        self._files = files
+        self._segment_bytes = segment_bytes
+        self._file = tail.file
+        self._header = tail.header
+        self._position = tail.position
+        self._segments = tail.segments
+        self._synced_index = tail.last_index
+        self._appended_index = tail.last_index
+        self._synced_hard_state = hard_state
+        self._appended_hard_state = hard_state
+        self._records: list[bytes] = []
+        self._failure: str | None = None
+
+    @staticmethod
+    def exists(directory: Path, *, files: FileSystem | None = None) -> bool:
+        """Whether a directory holds a log. One whose creation was cut short does not."""
+        return bool(list_segments(files or OsFileSystem(), directory))
+
+    @classmethod
+    def create(
+        cls,
+        directory: Path,
+        metadata: bytes,
+        *,
+        files: FileSystem | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> Wal:
+        """Make an empty log; durable when this returns.
+
+        Args:
+            directory: made if it is not there, with mode 0700; files get 0600.
+            metadata: the owner's; kept for ever and returned by `open`.
+            segment_bytes: see SEGMENT_BYTES.
+
+        Raises:
+            InvariantBroken: there is a log already.
+        """
+        files = files or OsFileSystem()
+        with _failing_as(directory):
+            files.make_directory(directory)
+            check(not list_segments(files, directory), f"{directory} holds a WAL already")
+            _remove_temporaries(files, directory)
+            header = SegmentHeader(0, Index(1), secrets.token_bytes(NONCE_BYTES), metadata)
+            file, position = create_segment(
+                files, directory, header, b"", previous_crc=0, segment_bytes=segment_bytes
+            )
+        tail = Tail(file, header, position, NO_INDEX, [SegmentName(0, Index(1))])
+        return cls(directory, tail, HardState(), files=files, segment_bytes=segment_bytes)
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        after: Index,
+        *,
+        files: FileSystem | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> tuple[Wal, RecoveredLog]:
+        """Open a log and read what it holds.
+
+        A write that a crash had torn is cut off; it was never acknowledged.
+
+        Args:
+            after: entries up to here are not wanted: the state machine holds them.
+
+        Raises:
+            Corrupt: the log is damaged, or does not reach `after`. Nothing was changed.
+        """
+        files = files or OsFileSystem()
+        with _failing_as(directory):
+            log, tail = recover(files, directory, after)
+            if log.torn_bytes:
+                path = directory / str(tail.segments[-1])
+                logger.warning(
+                    "wal_torn_tail_cut path=%s offset=%d bytes=%d",
+                    path, tail.position.offset, log.torn_bytes,
+                )  # fmt: skip
+                _cut(tail, segment_bytes)
+            _remove_temporaries(files, directory)
+            tail.segments = list_segments(files, directory)
+        wal = cls(directory, tail, log.hard_state, files=files, segment_bytes=segment_bytes)
+        return wal, log
+
+    @property
+    def synced_index(self) -> Index:
+        """The last entry that is durable."""
+        return self._synced_index
+
+    def append(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
+        """Add to what the next `sync` writes.
+
+        An entry replaces everything stored at its index and after. No I/O; memory grows until the
+        next `sync`.
+
+        Args:
+            hard_state: None if it has not changed.
+            entries: consecutive, the first at most one beyond the last ever appended.
+        """
+        self._check_failure()
+        if entries:
+            first, last = entries[0].index, entries[-1].index
+            check(first <= self._appended_index + 1, f"entry {first} appended with a gap")
+            check(last - first + 1 == len(entries), f"entries [{first}, {last}] with a gap")
+            self._records.append(encode_entries(entries))
+            self._appended_index = last
+        if hard_state is not None:
+            self._records.append(encode_hard_state(hard_state))
+            self._appended_hard_state = hard_state
+
+    def sync(self) -> None:
+        """Write everything appended since the last sync, whole or not at all, and wait until it is
+        durable. Without anything appended it does nothing."""
+        self._check_failure()
+        if not self._records:
+            return
+        payload = b"".join(self._records)
+        with self._poisoning():
+            frame, crc = self._encode(payload)
+            if self._position.offset + len(frame) > self._segment_bytes:
+                self._begin_segment()
+                frame, crc = self._encode(payload)
+            self._file.write(self._position.offset, frame)
+            self._file.sync_data()
+        self._position = type(self._position)(self._position.offset + len(frame), crc)
+        self._records.clear()
+        self._synced_index = self._appended_index
+        self._synced_hard_state = self._appended_hard_state
+
+    def release(self, up_to: Index) -> int:
+        """Remove the segments that only hold entries older than `up_to`.
+
+        The log can afterwards be opened with `after` at `up_to` or later, and no longer with less.
+
+        Args:
+            up_to: durably applied by the state machine.
+
+        Returns:
+            How many segments were removed.
+        """
+        self._check_failure()
+        holding = [i for i, name in enumerate(self._segments) if name.first_index <= up_to]
+        obsolete = self._segments[: holding[-1]] if holding else []
+        if not obsolete:
+            return 0
+        with self._poisoning():
+            for name in obsolete:
+                self._files.remove(self._directory / str(name))
+            self._files.sync_directory(self._directory)
+        del self._segments[: len(obsolete)]
+        return len(obsolete)
+
+    def close(self) -> None:
+        """Close the files. What was appended and not synced is lost. May be called twice."""
+        if self._failure is None:
+            self._failure = "the log is closed"
+            self._file.close()
+
+    def _encode(self, payload: bytes) -> tuple[bytes, int]:
+        header, position = self._header, self._position
+        seed = frame_seed(header.nonce, header.sequence, position.offset)
+        return encode_frame(payload, position.crc, seed)
+
+    def _begin_segment(self) -> None:
+        """Go on in a new segment. It repeats the metadata and the hard state, so that it is enough
+        by itself when the older ones are gone."""
+        old = self._header
+        header = SegmentHeader(
+            old.sequence + 1, Index(self._synced_index + 1), old.nonce, old.metadata
+        )
+        file, position = create_segment(
+            self._files,
+            self._directory,
+            header,
+            encode_hard_state(self._synced_hard_state),
+            previous_crc=self._position.crc,
+            segment_bytes=self._segment_bytes,
+        )
+        self._file.close()
+        self._file, self._header, self._position = file, header, position
+        self._segments.append(SegmentName(header.sequence, header.first_index))
+
+    def _check_failure(self) -> None:
+        if self._failure is not None:
+            raise StorageFailed(f"{self._directory}: {self._failure}")
+
+    @contextmanager
+    def _poisoning(self) -> Iterator[None]:
+        """Turn a failure of the disk into StorageFailed, now and for ever."""
+        try:
+            with _failing_as(self._directory):
+                yield
+        except StorageFailed as error:
+            self._failure = f"failed before: {error}"
+            raise
+
+
+@contextmanager
+def _failing_as(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageFailed(f"{directory}: {error.strerror or error}") from error
+
+
+def _cut(tail: Tail, segment_bytes: int) -> None:
+    """Cut off what follows the last valid frame, so that zeros follow it again."""
+    tail.file.truncate(tail.position.offset)
+    tail.file.sync_data()
+    tail.file.allocate(max(segment_bytes, tail.position.offset))
+    tail.file.sync_data()
+
+
+def _remove_temporaries(files: FileSystem, directory: Path) -> None:
+    """Remove segments whose making was cut short."""
+    for name in files.names(directory):
+        if name.endswith(TEMPORARY_SUFFIX):
+            files.remove(directory / name)
