@@ -1,0 +1,270 @@
+"""The `Store` that needs nothing installed: our own replicated node, in this process."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from tianlu._proto.etcd.rpc_pb2 import (
+    CompactionRequest,
+    CompactionResponse,
+    DeleteRangeRequest,
+    DeleteRangeResponse,
+    LeaseCheckpoint,
+    LeaseCheckpointRequest,
+    LeaseGrantRequest,
+    LeaseGrantResponse,
+    LeaseKeepAliveResponse,
+    LeaseLeasesResponse,
+    LeaseRevokeRequest,
+    LeaseRevokeResponse,
+    LeaseStatus,
+    LeaseTimeToLiveRequest,
+    LeaseTimeToLiveResponse,
+    PutRequest,
+    PutResponse,
+    RangeRequest,
+    RangeResponse,
+    ResponseHeader,
+    TxnRequest,
+    TxnResponse,
+)
+from tianlu_registry.engine.store import StoreStatus
+from tianlu_registry.errors import (
+    Broken,
+    LeaseNotFound,
+    LeaseTtlTooLarge,
+    RequestTooLarge,
+    Stopped,
+)
+from tianlu_registry.lease import TTL_SECONDS_MAX
+from tianlu_registry.mvcc import (
+    check_delete_range,
+    check_put,
+    check_range,
+    check_txn,
+    is_read_only,
+    is_serializable,
+)
+from tianlu_registry.mvcc.types import Watcher, WatchSink, WatchSpec
+from tianlu_registry.node.command import CommandKind, Request
+from tianlu_registry.node.config import NodeConfig
+from tianlu_registry.node.crash import CrashHook
+from tianlu_registry.node.node import Node, OnFatal
+
+NO_SUCH_LEASE_TTL: Final = -1
+"""TTL by which etcd says that a lease asked about is not there."""
+
+
+class EmbeddedStore:
+    """Implements `engine.store.Store` on a node of this process.
+
+    The store checks what can be checked without the state, then proposes; what depends on the
+    state is checked when the command is applied. Reads wait for a read index and are then
+    answered from memory and the mapped database.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._machine = node.machine
+        self._mvcc = node.machine.mvcc
+        self._lessor = node.machine.lessor
+        self._request_bytes_max = node.config.request_bytes_max
+        self._txn_ops_max = node.config.txn_ops_max
+
+    def header(self) -> ResponseHeader:
+        return self._machine.header()
+
+    async def range(self, request: RangeRequest) -> RangeResponse:
+        check_range(request)
+        if not request.serializable:
+            await self._node.read()
+        self._check_runs()
+        response = self._mvcc.range(request)
+        self._machine.complete(response.header)
+        return response
+
+    async def put(self, request: PutRequest) -> PutResponse:
+        check_put(request)
+        payload = self._serialized(request)
+        self._node.space.admit(len(payload))
+        response: PutResponse = await self._node.propose(CommandKind.PUT, request, payload)
+        return response
+
+    async def delete_range(self, request: DeleteRangeRequest) -> DeleteRangeResponse:
+        check_delete_range(request)
+        payload = self._serialized(request)
+        response: DeleteRangeResponse = await self._node.propose(
+            CommandKind.DELETE_RANGE, request, payload
+        )
+        return response
+
+    async def txn(self, request: TxnRequest) -> TxnResponse:
+        check_txn(request, self._txn_ops_max)
+        if is_read_only(request):
+            return await self._read_only_txn(request)
+        payload = self._serialized(request)
+        if _puts(request):
+            self._node.space.admit(len(payload))
+        response: TxnResponse = await self._node.propose(CommandKind.TXN, request, payload)
+        return response
+
+    async def compact(self, request: CompactionRequest) -> CompactionResponse:
+        payload = self._serialized(request)
+        response: CompactionResponse = await self._node.propose(
+            CommandKind.COMPACTION, request, payload
+        )
+        if request.physical:
+            await self._node.compacted_physically()
+        else:
+            self._node.compact_in_background()
+        return response
+
+    def watch(self, spec: WatchSpec, sink: WatchSink) -> Watcher:
+        self._check_runs()
+        return self._machine.hub.watch(spec, sink)
+
+    async def lease_grant(self, request: LeaseGrantRequest) -> LeaseGrantResponse:
+        if request.TTL > TTL_SECONDS_MAX:
+            raise LeaseTtlTooLarge
+        if not request.ID:
+            request.ID = self._fresh_lease_id()
+        payload = self._serialized(request)
+        self._node.space.admit(len(payload))
+        response: LeaseGrantResponse = await self._node.propose(
+            CommandKind.LEASE_GRANT, request, payload
+        )
+        return response
+
+    async def lease_revoke(self, request: LeaseRevokeRequest) -> LeaseRevokeResponse:
+        payload = self._serialized(request)
+        response: LeaseRevokeResponse = await self._node.propose(
+            CommandKind.LEASE_REVOKE, request, payload
+        )
+        return response
+
+    async def lease_keep_alive(self, lease_id: int) -> LeaseKeepAliveResponse:
+        self._check_runs()
+        try:
+            if self._lessor.is_checkpointed(lease_id):
+                await self._forget_checkpoint(lease_id)
+            ttl_seconds = self._lessor.renew(lease_id, self._now())
+        except LeaseNotFound:
+            ttl_seconds = 0
+        return LeaseKeepAliveResponse(header=self.header(), ID=lease_id, TTL=ttl_seconds)
+
+    async def lease_time_to_live(self, request: LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse:
+        await self._node.read()
+        self._check_runs()
+        response = LeaseTimeToLiveResponse(header=self.header(), ID=request.ID)
+        lease = self._lessor.lookup(request.ID)
+        if lease is None:
+            response.TTL = NO_SUCH_LEASE_TTL
+            return response
+        response.TTL = self._lessor.time_to_live(request.ID, self._now())
+        response.grantedTTL = lease.ttl_seconds
+        if request.keys:
+            response.keys.extend(lease.keys)
+        return response
+
+    async def lease_leases(self) -> LeaseLeasesResponse:
+        await self._node.read()
+        self._check_runs()
+        leases = [LeaseStatus(ID=lease_id) for lease_id in self._lessor.ids()]
+        return LeaseLeasesResponse(header=self.header(), leases=leases)
+
+    def status(self) -> StoreStatus:
+        node = self._node
+        raft = node.raft_status()
+        db_size, db_size_in_use = node.db_sizes()
+        alarm = node.space.alarm
+        return StoreStatus(
+            member_id=node.identity.member_id,
+            leader_id=raft.leader_id,
+            raft_term=raft.term,
+            raft_index=raft.committed,
+            raft_applied_index=node.applied_index,
+            revision=self._mvcc.revision,
+            compact_revision=self._mvcc.compact_revision,
+            db_size=db_size,
+            db_size_in_use=db_size_in_use,
+            db_size_quota=node.config.quota_bytes,
+            is_learner=False,
+            errors=(alarm,) if alarm is not None else (),
+        )
+
+    async def _read_only_txn(self, request: TxnRequest) -> TxnResponse:
+        # A comparison reads too, so only a transaction whose every read says so is serializable.
+        if not is_serializable(request):
+            await self._node.read()
+        self._check_runs()
+        response = self._mvcc.txn(request).response
+        self._machine.complete(response.header)
+        return response
+
+    async def _forget_checkpoint(self, lease_id: int) -> None:
+        """Have the next leader give the lease its full time: see `Lessor.is_checkpointed`."""
+        request = LeaseCheckpointRequest(checkpoints=[LeaseCheckpoint(ID=lease_id)])
+        await self._node.propose(CommandKind.LEASE_CHECKPOINT, request, request.SerializeToString())
+
+    def _serialized(self, request: Request) -> bytes:
+        payload = request.SerializeToString()
+        if len(payload) > self._request_bytes_max:
+            raise RequestTooLarge
+        return payload
+
+    def _fresh_lease_id(self) -> int:
+        # 63 bits: etcd's clients print and parse ids as positive hexadecimal numbers.
+        while True:
+            lease_id = random.SystemRandom().getrandbits(63)
+            if lease_id and not self._lessor.has(lease_id):
+                return lease_id
+
+    def _now(self) -> float:
+        return self._machine.clock()
+
+    def _check_runs(self) -> None:
+        if not self._node.runs:
+            raise Stopped
+
+
+class EmbeddedNode:
+    """A node and the store on it: what a process that embeds the registry starts and stops.
+
+    Attributes:
+        store: the store; it refuses with `Stopped` after `stop` or a failure.
+        node: the node beneath, for what is not the store's (metrics, readiness).
+    """
+
+    def __init__(self, node: Node) -> None:
+        self.node: Final = node
+        self.store: Final = EmbeddedStore(node)
+
+    @classmethod
+    async def start(
+        cls,
+        config: NodeConfig,
+        *,
+        on_fatal: OnFatal | None = None,
+        crash_hook: CrashHook | None = None,
+    ) -> EmbeddedNode:
+        """Start a node; see `Node.start` for the arguments and what it raises."""
+        return cls(await Node.start(config, on_fatal=on_fatal, crash_hook=crash_hook))
+
+    @property
+    def stopped_with(self) -> Broken | None:
+        """The error that stopped the node; None while it runs and after `stop`."""
+        return self.node.stopped_with
+
+    async def stop(self) -> None:
+        """Stop in order; see `Node.stop`."""
+        await self.node.stop()
+
+
+def _puts(request: TxnRequest) -> bool:
+    """Whether any branch, nested ones included, may put a key."""
+    return any(
+        op.HasField("request_put") or (op.HasField("request_txn") and _puts(op.request_txn))
+        for branch in (request.success, request.failure)
+        for op in branch
+    )

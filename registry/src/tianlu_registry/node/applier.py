@@ -1,0 +1,118 @@
+"""Applies committed entries in order, a bounded slice at a time.
+
+A slice ends after so many entries or so many milliseconds, so that however long the backlog (a
+replay of 10,000 entries, a burst of large transactions), other calls wait no longer than one slice
+and the longest single command. What is handed in is bounded by raft's `applying_bytes_max`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from tianlu_registry.errors import InputError, check
+from tianlu_registry.node import command
+from tianlu_registry.node.crash import CrashHook
+from tianlu_registry.node.machine import StateMachine
+from tianlu_registry.node.proposals import ProposalTable
+from tianlu_registry.raft.types import Entry, EntryType, Index, Term
+
+_CLOCK_EVERY = 8
+"""Entries applied between two looks at the clock."""
+
+
+class Applier:
+    """The state machine's position in the log, and the committed entries after it.
+
+    Args:
+        machine: what the commands change.
+        proposals: who on this member waits for an entry's answer.
+        applied_index, applied_term: the position that the restored state machine holds.
+        entries_max, seconds_max: what ends a slice, whichever comes first.
+        crash_hook: see `node.crash`.
+        clock: monotonic seconds, for `seconds_max` only.
+    """
+
+    def __init__(
+        self,
+        machine: StateMachine,
+        proposals: ProposalTable,
+        *,
+        applied_index: Index,
+        applied_term: Term,
+        entries_max: int,
+        seconds_max: float,
+        crash_hook: CrashHook | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.applied_index = applied_index
+        self.applied_term = applied_term
+        self._machine = machine
+        self._proposals = proposals
+        self._entries_max = entries_max
+        self._seconds_max = seconds_max
+        self._crash_hook = crash_hook
+        self._clock = clock
+        self._waiting: deque[Entry] = deque()
+
+    @property
+    def waiting_count(self) -> int:
+        """Committed entries not yet applied."""
+        return len(self._waiting)
+
+    def submit(self, entries: Sequence[Entry]) -> None:
+        """Take committed entries; they follow those taken before."""
+        self._waiting.extend(entries)
+
+    def apply_slice(self) -> bool:
+        """Apply some of what waits.
+
+        Returns:
+            True while more waits: call again in the loop's next turn.
+
+        Raises:
+            Broken: an entry cannot be applied; the node must stop. Corrupt: it is no command.
+        """
+        waiting = self._waiting
+        if not waiting:
+            return False
+        self._at("before_apply")
+        ends = self._clock() + self._seconds_max
+        for count in range(1, min(self._entries_max, len(waiting)) + 1):
+            self._apply(waiting.popleft())
+            if count % _CLOCK_EVERY == 0 and self._clock() >= ends:
+                break
+        self._at("after_apply")
+        return bool(waiting)
+
+    def _apply(self, entry: Entry) -> None:
+        check(
+            entry.index == self.applied_index + 1,
+            f"entry {entry.index} to be applied after {self.applied_index}",
+        )
+        # Empty data marks a new leader's first entry: it commits what earlier leaders left.
+        if entry.data:
+            check(entry.type == EntryType.NORMAL, f"entry {entry.index} changes the membership")
+            self._apply_command(entry.data)
+        self.applied_index = entry.index
+        self.applied_term = entry.term
+
+    def _apply_command(self, data: bytes) -> None:
+        proposal = self._proposals.claim(data)
+        if proposal is None:
+            kind, request = command.decode(data)
+        else:
+            kind, request = proposal.kind, proposal.request
+        try:
+            response = self._machine.apply(kind, request)
+        except InputError as error:
+            if proposal is not None:
+                proposal.fail(error)
+            return
+        if proposal is not None:
+            proposal.succeed(response)
+
+    def _at(self, point: str) -> None:
+        if self._crash_hook is not None:
+            self._crash_hook(point)

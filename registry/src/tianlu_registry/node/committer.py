@@ -1,0 +1,134 @@
+"""Moves applied state into the database file, in batches, and lets go of the log behind it.
+
+The loop freezes what has been applied together with its log position; a thread writes that in one
+LMDB transaction; the loop goes on applying meanwhile. Afterwards the log up to that position (less
+a margin for lagging followers) is no longer needed, because a restart replays from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from tianlu_registry.errors import Broken, StorageFailed
+from tianlu_registry.node.crash import CrashHook
+from tianlu_registry.raft.types import Index, Term
+from tianlu_registry.storage.backend import Batch, LmdbBackend
+
+STALL_FACTOR: Final = 10
+"""The applier stops while this many times `commit_operations_max` operations wait for the disk."""
+
+
+class Committer:
+    """Commits the backend's overlay.
+
+    Args:
+        backend: the database; frozen and finished on the loop, written on this object's thread.
+        loop: where everything but the writing runs.
+        operations_max, interval_seconds: what makes a commit due, whichever comes first.
+        on_committed: called on the loop with the position that a restart would replay from.
+        on_failed: called on the loop with the error that stops the node.
+        crash_hook: see `node.crash`.
+    """
+
+    def __init__(
+        self,
+        backend: LmdbBackend,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        operations_max: int,
+        interval_seconds: float,
+        on_committed: Callable[[Index], None],
+        on_failed: Callable[[Broken], None],
+        crash_hook: CrashHook | None = None,
+    ) -> None:
+        self._backend = backend
+        self._loop = loop
+        self._operations_max = operations_max
+        self._interval_seconds = interval_seconds
+        self._on_committed = on_committed
+        self._on_failed = on_failed
+        self._crash_hook = crash_hook
+        self._applied = (Index(backend.applied.index), Term(backend.applied.term))
+        self._committed_index = self._applied[0]
+        self._timer: asyncio.TimerHandle | None = None
+        self._running: asyncio.Future[None] | None = None
+        self._closed = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tianlu-db-commit")
+
+    @property
+    def stalls_applier(self) -> bool:
+        """Whether so much waits for the disk that nothing more should be applied."""
+        return self._backend.pending_ops >= STALL_FACTOR * self._operations_max
+
+    def on_applied(self, index: Index, term: Term) -> None:
+        """Note the state machine's new position; commit now or when the interval ends."""
+        self._applied = (index, term)
+        if self._running is not None or self._closed:
+            return
+        if self._backend.pending_ops >= self._operations_max:
+            self._start()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(self._interval_seconds, self._start)
+
+    async def close(self, *, commit: bool) -> None:
+        """Wait for a running commit, commit the rest if told to, and end the thread.
+
+        Raises:
+            Broken: the last commit failed.
+        """
+        self._closed = True
+        self._disarm()
+        if self._running is not None:
+            await asyncio.wait([self._running])
+        if commit and self._applied[0] != self._committed_index:
+            batch = self._backend.freeze(*self._applied)
+            await self._loop.run_in_executor(self._thread, self._write, batch)
+            self._backend.finish(batch)
+        self._thread.shutdown()
+
+    def _start(self) -> None:
+        self._disarm()
+        index, term = self._applied
+        batch = self._backend.freeze(index, term)
+        self._running = asyncio.ensure_future(
+            self._loop.run_in_executor(self._thread, self._write, batch)
+        )
+        self._running.add_done_callback(lambda done: self._finish(batch, index, done))
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _write(self, batch: Batch) -> None:
+        self._at("before_backend_commit")
+        self._backend.write(batch)
+        self._at("after_backend_commit")
+
+    def _finish(self, batch: Batch, index: Index, done: asyncio.Future[None]) -> None:
+        self._running = None
+        try:
+            done.result()
+            self._backend.finish(batch)
+            self._committed_index = index
+            self._on_committed(index)
+        except Exception as failure:  # noqa: BLE001 - this callback's supervisor: stops the node
+            self._on_failed(_as_broken(failure))
+            return
+        if self._applied[0] != index:
+            self.on_applied(*self._applied)
+
+    def _at(self, point: str) -> None:
+        if self._crash_hook is not None:
+            self._crash_hook(point)
+
+
+def _as_broken(error: Exception) -> Broken:
+    if isinstance(error, Broken):
+        return error
+    failure = StorageFailed(f"{StorageFailed.text}: committing the database: {error}")
+    failure.__cause__ = error
+    return failure

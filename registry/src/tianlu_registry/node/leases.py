@@ -1,0 +1,104 @@
+"""The leader's care for leases: ending those that have run out, and noting how far the long ones
+are.
+
+Which leases exist is replicated; when they run out is known to the leader alone, who counts from
+the last keep-alive it heard and proposes the revocation. Keep-alives therefore cost no log entry.
+A new leader, and a node that restarts, gives every lease its time again, so nobody loses a lease
+to an election. Source: etcd server/lease/lessor.go, "primary" lessor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from tianlu._proto.etcd.rpc_pb2 import (
+    LeaseCheckpoint,
+    LeaseCheckpointRequest,
+    LeaseRevokeRequest,
+)
+from tianlu_registry.errors import Unavailable
+from tianlu_registry.lease import Lessor
+from tianlu_registry.node.command import CommandKind, Request
+
+_log = logging.getLogger(__name__)
+
+REVOCATIONS_IN_FLIGHT_MAX: Final = 256
+"""Revocations proposed and not applied. More expired leases wait for the next tick."""
+
+CHECKPOINTS_PER_TICK_MAX: Final = 1_000
+
+Propose = Callable[[CommandKind, Request], "asyncio.Future[Any]"]
+
+
+class LeaseKeeper:
+    """Runs the lessor's clock on a leader.
+
+    Args:
+        lessor: the leases of the state machine.
+        propose: puts a command into the log; raises `Unavailable` when it cannot now.
+    """
+
+    def __init__(self, lessor: Lessor, propose: Propose) -> None:
+        self._lessor = lessor
+        self._propose = propose
+        self._leads = False
+        self._revoking: set[int] = set()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this member is the one that expires leases."""
+        return self._leads
+
+    def become_leader(self, now: float, extend_seconds: float) -> None:
+        """Start counting: every lease has all of its time from now, and a little more."""
+        self._leads = True
+        self._lessor.promote(now, extend_seconds)
+
+    def become_follower(self) -> None:
+        """Stop counting: somebody else does."""
+        self._leads = False
+        self._lessor.demote()
+
+    def tick(self, now: float) -> None:
+        """Propose what is due. Never waits; what finds no room is due again at the next tick."""
+        if not self._leads:
+            return
+        try:
+            self._revoke_expired(now)
+            self._checkpoint(now)
+        except Unavailable as error:
+            _log.info("lease.postponed reason=%s", error)
+
+    def _revoke_expired(self, now: float) -> None:
+        for lease_id in self._lessor.expired(now, REVOCATIONS_IN_FLIGHT_MAX):
+            if lease_id in self._revoking:
+                continue
+            answered = self._propose(CommandKind.LEASE_REVOKE, LeaseRevokeRequest(ID=lease_id))
+            self._revoking.add(lease_id)
+            answered.add_done_callback(partial(self._revoked, lease_id))
+
+    def _revoked(self, lease_id: int, answered: asyncio.Future[Any]) -> None:
+        self._revoking.discard(lease_id)
+        _ignore(answered)
+
+    def _checkpoint(self, now: float) -> None:
+        due = self._lessor.checkpoints_due(now, CHECKPOINTS_PER_TICK_MAX)
+        if not due:
+            return
+        request = LeaseCheckpointRequest(
+            checkpoints=[
+                LeaseCheckpoint(ID=lease_id, remaining_TTL=remaining) for lease_id, remaining in due
+            ]
+        )
+        answered = self._propose(CommandKind.LEASE_CHECKPOINT, request)
+        answered.add_done_callback(_ignore)
+
+
+def _ignore(answered: asyncio.Future[Any]) -> None:
+    """Take a failure as seen: what was proposed is still due at a later tick."""
+    if not answered.cancelled():
+        answered.exception()

@@ -1,0 +1,233 @@
+"""The Ready loop: the shell around the consensus core, in the order that the core's contract asks.
+
+    propose / read / tick / persisted
+          │
+          v
+    RawNode ── Ready ──> entries, hard state ──> log in memory, writer thread ──> persisted
+                    ├──> committed entries   ──> applier, in slices ──> answers, watchers
+                    └──> read states         ──> waiting reads
+
+Everything here runs on one event loop and never blocks. Whatever is proposed within one turn of
+the loop becomes one Ready and, with what the disk was too busy for, one sync.
+The numbered duties are those of raft/DESIGN.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from tianlu_registry.errors import Broken, InvariantBroken, Stopped, Unavailable, check
+from tianlu_registry.node.applier import Applier
+from tianlu_registry.node.background import Pump
+from tianlu_registry.node.command import CommandKind, Request
+from tianlu_registry.node.committer import Committer
+from tianlu_registry.node.proposals import ProposalTable
+from tianlu_registry.node.reads import ReadQueue
+from tianlu_registry.node.writer import WriterThread
+from tianlu_registry.raft import HardState, RawNode, Ready, SoftState
+from tianlu_registry.storage.log import MemoryLog
+
+
+class ReadyLoop:
+    """Drives one RawNode.
+
+    Args:
+        loop: the event loop that owns all of it.
+        raft: the consensus core.
+        log: its stable log, which this loop appends to.
+        proposals, applier: the node's; their other ends are the store's.
+        request_timeout_seconds: how long a linearizable read waits.
+        on_soft_state: called when the leader or this member's role has changed.
+        on_hard_state: called when the term, the vote or the stored commit index has changed.
+        on_applied: called after each slice of applied entries.
+        on_failed: called once, with the error that stops the node.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        raft: RawNode,
+        log: MemoryLog,
+        proposals: ProposalTable,
+        applier: Applier,
+        *,
+        request_timeout_seconds: float,
+        on_soft_state: Callable[[SoftState], None],
+        on_hard_state: Callable[[HardState], None],
+        on_applied: Callable[[], None],
+        on_failed: Callable[[Broken], None],
+    ) -> None:
+        self._loop = loop
+        self._raft = raft
+        self._log = log
+        self._proposals = proposals
+        self._applier = applier
+        self._on_soft_state = on_soft_state
+        self._on_hard_state = on_hard_state
+        self._on_applied = on_applied
+        self._on_failed = on_failed
+        self._reads = ReadQueue(
+            loop, request=self._read_index, timeout_seconds=request_timeout_seconds
+        )
+        self._reads.on_applied(applier.applied_index)
+        self._apply_pump = Pump(loop, self._apply_turn)
+        self._drive_due = False
+        self._stopped = False
+        self._writer: WriterThread | None = None
+        self._committer: Committer | None = None
+
+    def attach(self, writer: WriterThread, committer: Committer) -> None:
+        """Join the threads, whose callbacks are this object's. Before anything else is called."""
+        self._writer = writer
+        self._committer = committer
+
+    def propose(self, kind: CommandKind, request: Request, payload: bytes) -> asyncio.Future[Any]:
+        """Put a command into the log.
+
+        Args:
+            kind: what it does.
+            request: the parsed message; it must not be changed any more.
+            payload: the same, serialized.
+
+        Returns:
+            A future of the answer. It fails with what the command meets when it is applied, with
+            `RequestTimeout`, or with `Stopped`. Cancelling it does not take the command back.
+
+        Raises:
+            Unavailable: the command is not in the log and will not be.
+        """
+        if self._stopped:
+            raise Stopped
+        proposal = self._proposals.open(kind, request, payload)
+        try:
+            self._raft.propose(proposal.data)
+        except Unavailable:
+            self._proposals.withdraw(proposal)
+            raise
+        except Broken as error:
+            self.fail(error)
+            return proposal.answered
+        if not self._drive_due:
+            self._drive_due = True
+            self._loop.call_soon(self._drive_turn)
+        return proposal.answered
+
+    def read(self) -> asyncio.Future[None]:
+        """Return a future that is done when a read that arrives now is linearizable.
+
+        Raises:
+            Unavailable: too many wait, or the node has stopped.
+        """
+        if self._stopped:
+            raise Stopped
+        return self._reads.wait()
+
+    def campaign(self) -> None:
+        """Seek to lead: a single voter's start."""
+        self._guarded(self._raft.campaign)
+
+    def tick(self, now: float) -> None:
+        """Let one tick pass, and fail who has waited too long."""
+        self._guarded(self._raft.tick)
+        self._proposals.expire(now)
+        self._reads.expire(now)
+
+    def on_persisted(self, number: int) -> None:
+        """The writer thread's report: everything of the Readies up to `number` is durable."""
+        self._guarded(lambda: self._raft.on_persisted(number))
+
+    def on_committed(self) -> None:
+        """The committer's report: what was too much for the disk may now be less."""
+        if self._applier.waiting_count:
+            self._apply_pump.poke()
+
+    def fail(self, error: Broken) -> None:
+        """Stop for good: something broke. The first error counts."""
+        if not self._stopped:
+            self.stop()
+            self._on_failed(error)
+
+    def stop(self) -> None:
+        """Refuse everything from now on and fail who waits, with `Stopped`."""
+        self._stopped = True
+        self._apply_pump.stop()
+        self._proposals.fail_all(Stopped)
+        self._reads.fail_all(Stopped)
+
+    def _read_index(self, context: int) -> None:
+        self._guarded(lambda: self._raft.read_index(context))
+
+    def _drive_turn(self) -> None:
+        self._drive_due = False
+        self._guarded(lambda: None)
+
+    def _guarded(self, event: Callable[[], None]) -> None:
+        """Tell the core of an event, then do all work that follows.
+
+        Raises:
+            Unavailable: what the core says to a request. Any other error stops the node.
+        """
+        if self._stopped:
+            return
+        try:
+            event()
+            self._drive()
+        except Unavailable:
+            raise
+        except Broken as error:
+            self.fail(error)
+        except Exception as error:  # noqa: BLE001 - the loop's supervisor: an unforeseen error is a bug
+            self.fail(_as_invariant_broken(error))
+
+    def _drive(self) -> None:
+        while self._raft.has_ready():
+            self._do(self._raft.ready())
+
+    def _do(self, ready: Ready) -> None:
+        check(self._writer is not None, "the Ready loop runs before its writer is attached")
+        check(not ready.messages, "a message to send in a cluster of one")
+        if ready.soft_state is not None:
+            self._on_soft_state(ready.soft_state)
+        if ready.hard_state is not None:
+            self._on_hard_state(ready.hard_state)
+        if ready.must_sync and self._writer is not None:
+            # Duty 4 allows the entries to be readable before they are durable.
+            self._log.append(ready.entries)
+            self._writer.write(ready.number, ready.hard_state, ready.entries)
+        if ready.read_states:
+            self._reads.on_read_states(ready.read_states)
+        if ready.committed_entries:
+            self._applier.submit(ready.committed_entries)
+            if not self._apply_pump.is_running and self._apply():
+                self._apply_pump.poke()
+
+    def _apply_turn(self) -> bool:
+        more = False
+
+        def apply() -> None:
+            nonlocal more
+            more = self._apply()
+
+        self._guarded(apply)
+        return more and not self._stopped
+
+    def _apply(self) -> bool:
+        """Apply a slice; True when another may follow at once."""
+        committer = self._committer
+        if committer is None or committer.stalls_applier:
+            return False
+        applier = self._applier
+        more = applier.apply_slice()
+        self._raft.on_applied(applier.applied_index)
+        self._reads.on_applied(applier.applied_index)
+        committer.on_applied(applier.applied_index, applier.applied_term)
+        self._on_applied()
+        return more
+
+
+def _as_invariant_broken(error: Exception) -> Broken:
+    failure = InvariantBroken(f"{InvariantBroken.text}: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure

@@ -1,0 +1,133 @@
+"""The replicated state machine: what each kind of command does to keys and leases.
+
+Everything here is decided by the log alone, so that every member and every replay comes to the
+same state. The one exception is said where it stands: a lease's expiry time belongs to the leader
+and is never stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from tianlu._proto.etcd.rpc_pb2 import (
+    CompactionRequest,
+    CompactionResponse,
+    DeleteRangeRequest,
+    DeleteRangeResponse,
+    LeaseCheckpointRequest,
+    LeaseCheckpointResponse,
+    LeaseGrantRequest,
+    LeaseGrantResponse,
+    LeaseRevokeRequest,
+    LeaseRevokeResponse,
+    PutRequest,
+    PutResponse,
+    ResponseHeader,
+    TxnRequest,
+    TxnResponse,
+)
+from tianlu_registry.lease import Lessor
+from tianlu_registry.mvcc import Change, MvccStore, WatchHub
+from tianlu_registry.mvcc.types import Clock
+from tianlu_registry.node.command import CommandKind, Request
+from tianlu_registry.node.identity import Identity
+
+
+class StateMachine:
+    """Keys, leases and watchers, changed by commands in log order.
+
+    Args:
+        mvcc, lessor, hub: the parts, restored and joined by whoever builds the node.
+        identity: for the headers of answers.
+        clock: starts a granted lease's time on this member.
+    """
+
+    def __init__(
+        self, mvcc: MvccStore, lessor: Lessor, hub: WatchHub, identity: Identity, clock: Clock
+    ) -> None:
+        self.mvcc: Final = mvcc
+        self.lessor: Final = lessor
+        self.hub: Final = hub
+        self.term = 0
+        self._identity = identity
+        self.clock: Final = clock
+        self._apply_of: dict[CommandKind, Callable[[Any], Any]] = {
+            CommandKind.PUT: self._put,
+            CommandKind.DELETE_RANGE: self._delete_range,
+            CommandKind.TXN: self._txn,
+            CommandKind.COMPACTION: self._compact,
+            CommandKind.LEASE_GRANT: self._lease_grant,
+            CommandKind.LEASE_REVOKE: self._lease_revoke,
+            CommandKind.LEASE_CHECKPOINT: self._lease_checkpoint,
+        }
+
+    def apply(self, kind: CommandKind, request: Request) -> object:
+        """Apply one command and tell the watchers.
+
+        Returns:
+            The answer, complete with its header; it belongs to the caller.
+
+        Raises:
+            InputError: the command cannot be, in the state it met. Nothing was changed, and every
+                member finds the same.
+            Broken: this member cannot go on.
+        """
+        return self._apply_of[kind](request)
+
+    def header(self) -> ResponseHeader:
+        """Return a new header at the present revision."""
+        identity = self._identity
+        return ResponseHeader(
+            cluster_id=identity.cluster_id,
+            member_id=identity.member_id,
+            revision=self.mvcc.revision,
+            raft_term=self.term,
+        )
+
+    def complete(self, header: ResponseHeader) -> None:
+        """Fill in what the core left out of an answer's header: who answers, and in which term."""
+        identity = self._identity
+        header.cluster_id = identity.cluster_id
+        header.member_id = identity.member_id
+        header.raft_term = self.term
+
+    def _put(self, request: PutRequest) -> PutResponse:
+        response, changes = self.mvcc.put(request)
+        self._publish(changes)
+        self.complete(response.header)
+        return response
+
+    def _delete_range(self, request: DeleteRangeRequest) -> DeleteRangeResponse:
+        response, changes = self.mvcc.delete_range(request)
+        self._publish(changes)
+        self.complete(response.header)
+        return response
+
+    def _txn(self, request: TxnRequest) -> TxnResponse:
+        response, changes = self.mvcc.txn(request)
+        self._publish(changes)
+        self.complete(response.header)
+        return response
+
+    def _compact(self, request: CompactionRequest) -> CompactionResponse:
+        self.mvcc.compact(request.revision)
+        return CompactionResponse(header=self.header())
+
+    def _lease_grant(self, request: LeaseGrantRequest) -> LeaseGrantResponse:
+        ttl_seconds = self.lessor.grant(request.ID, request.TTL, self.clock())
+        return LeaseGrantResponse(header=self.header(), ID=request.ID, TTL=ttl_seconds)
+
+    def _lease_revoke(self, request: LeaseRevokeRequest) -> LeaseRevokeResponse:
+        keys = self.lessor.revoke(request.ID)
+        self._publish(self.mvcc.delete_keys(keys))
+        return LeaseRevokeResponse(header=self.header())
+
+    def _lease_checkpoint(self, request: LeaseCheckpointRequest) -> LeaseCheckpointResponse:
+        for checkpoint in request.checkpoints:
+            self.lessor.checkpoint(checkpoint.ID, checkpoint.remaining_TTL)
+        return LeaseCheckpointResponse(header=self.header())
+
+    def _publish(self, changes: Sequence[Change]) -> None:
+        if changes:
+            self.hub.publish(self.mvcc.revision, changes)

@@ -1,0 +1,385 @@
+"""One registry node: its parts, joined in the order that recovery needs, and how it stops.
+
+    data directory, lock ─> database (state at its applied index) ─> keys and leases in memory
+                        └─> WAL (entries after that index) ───────> consensus core ─> Ready loop
+
+`Node.start` returns when the node leads and has applied everything that earlier runs committed, so
+nobody ever reads a state from before a write that was acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Callable
+from typing import Any, Final
+
+from tianlu_registry.errors import Broken, Stopped
+from tianlu_registry.lease import Lessor
+from tianlu_registry.mvcc import MvccStore, WatchHub
+from tianlu_registry.node.applier import Applier
+from tianlu_registry.node.background import Pump
+from tianlu_registry.node.command import CommandKind, Request
+from tianlu_registry.node.committer import Committer
+from tianlu_registry.node.config import MIB, NodeConfig
+from tianlu_registry.node.crash import CrashHook, hook_from_environment
+from tianlu_registry.node.datadir import DataDir
+from tianlu_registry.node.leases import LeaseKeeper
+from tianlu_registry.node.loop import ReadyLoop
+from tianlu_registry.node.machine import StateMachine
+from tianlu_registry.node.proposals import ProposalTable
+from tianlu_registry.node.recovery import Recovered, recover
+from tianlu_registry.node.space import SpaceGuard
+from tianlu_registry.node.writer import WriterThread
+from tianlu_registry.raft import Config, HardState, Index, RawNode, Role, SoftState, Term
+from tianlu_registry.raft import Status as RaftStatus
+
+_log = logging.getLogger(__name__)
+
+LOG_BYTES_KEPT_MAX: Final = 64 * MIB
+"""Above this the log in memory keeps nothing behind the database, whatever `wal_entries_kept`."""
+
+COMPACTION_STEP_REVISIONS: Final = 256
+CATCH_UP_STEP_EVENTS: Final = 512
+"""Work done in one turn of the loop by the background pumps: about a millisecond each."""
+
+MEASURE_EVERY_SECONDS: Final = 1.0
+STOP_WAIT_SECONDS: Final = 2.0
+
+OnFatal = Callable[[Broken], None]
+"""Called once, on the loop, after the node has stopped because of the error."""
+
+
+class Node:
+    """A running member. Make it with `start`, end it with `stop`.
+
+    Everything is called on the event loop that started it.
+
+    Attributes:
+        config, identity: what it runs as.
+        machine: the replicated state. Others may read it between two turns of the loop; only the
+            log changes it.
+        space: whether there is room for writes.
+        stopped_with: the error that stopped the node; None while it runs and after `stop`.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        data_dir: DataDir,
+        recovered: Recovered,
+        *,
+        on_fatal: OnFatal | None,
+        crash_hook: CrashHook | None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.config: Final = config
+        self.identity: Final = recovered.identity
+        self.stopped_with: Broken | None = None
+        self._loop = loop
+        self._data_dir = data_dir
+        self._backend = recovered.backend
+        self._log = recovered.log
+        self._on_fatal = on_fatal
+        self._closed = False
+        self._ready: asyncio.Future[None] = loop.create_future()
+        self._measured_at = loop.time()
+        self._tick_handle: asyncio.TimerHandle | None = None
+
+        backend = recovered.backend
+        lessor = Lessor(backend, ttl_seconds_min=config.lease_ttl_seconds_min)
+        mvcc = MvccStore(backend, lessor)
+        self._catch_up_pump = Pump(loop, self._catch_up)
+        self._compaction_pump = Pump(loop, self._compact)
+        hub = WatchHub(mvcc, on_lagging=self._catch_up_pump.poke)
+        self.machine: Final = StateMachine(mvcc, lessor, hub, self.identity, loop.time)
+        self.space: Final = SpaceGuard(
+            quota_bytes=config.quota_bytes,
+            disk_free_bytes_min=config.disk_free_bytes_min,
+            bytes_in_use=lambda: backend.db_size_in_use + backend.pending_bytes,
+            disk_free_bytes=data_dir.free_bytes,
+        )
+        self._proposals = ProposalTable(
+            loop,
+            first_id=random.SystemRandom().getrandbits(64),
+            count_max=config.backlog_proposals_max,
+            bytes_max=config.backlog_bytes_max,
+            timeout_seconds=config.request_timeout_seconds,
+        )
+        self._raft = _raft_node(config, recovered)
+        self._applier = Applier(
+            self.machine,
+            self._proposals,
+            applied_index=Index(backend.applied.index),
+            applied_term=Term(backend.applied.term),
+            entries_max=config.apply_slice_entries_max,
+            seconds_max=config.apply_slice_milliseconds / 1000,
+            crash_hook=crash_hook,
+        )
+        self._ready_loop = ReadyLoop(
+            loop,
+            self._raft,
+            self._log,
+            self._proposals,
+            self._applier,
+            request_timeout_seconds=config.request_timeout_seconds,
+            on_soft_state=self._on_soft_state,
+            on_hard_state=self._on_hard_state,
+            on_applied=self._on_applied,
+            on_failed=self._on_failed,
+        )
+        self._writer = WriterThread(
+            recovered.wal,
+            loop,
+            on_persisted=self._ready_loop.on_persisted,
+            on_failed=self._ready_loop.fail,
+            crash_hook=crash_hook,
+        )
+        self._committer = Committer(
+            backend,
+            loop,
+            operations_max=config.commit_operations_max,
+            interval_seconds=config.commit_interval_milliseconds / 1000,
+            on_committed=self._on_committed,
+            on_failed=self._ready_loop.fail,
+            crash_hook=crash_hook,
+        )
+        self._ready_loop.attach(self._writer, self._committer)
+        self._leases = LeaseKeeper(lessor, self._propose_own)
+        self._compacted_waiters: list[asyncio.Future[None]] = []
+
+    @classmethod
+    async def start(
+        cls,
+        config: NodeConfig,
+        *,
+        on_fatal: OnFatal | None = None,
+        crash_hook: CrashHook | None = None,
+    ) -> Node:
+        """Open the data directory, recover, and lead.
+
+        Args:
+            config: the node's settings.
+            on_fatal: told when the node has stopped because something broke. A process should
+                exit with the error's `exit_code`, without clean-up that might hang on the disk.
+            crash_hook: called at every crash point (`node.crash`); by default what the
+                environment asks for, which in production is nothing.
+
+        Raises:
+            InvalidArgument: the directory belongs to another member.
+            DataDirUnusable: it is held, not writable, full, ...
+            Broken: what it holds cannot be trusted, or the disk failed.
+        """
+        data_dir = DataDir.acquire(config.data_dir)
+        try:
+            recovered = recover(config, data_dir)
+            node = cls(
+                config,
+                data_dir,
+                recovered,
+                on_fatal=on_fatal,
+                crash_hook=crash_hook or hook_from_environment(os.environ),
+            )
+        except BaseException:
+            data_dir.release()
+            raise
+        try:
+            await node._run(recovered.torn_bytes)
+        except BaseException:
+            await node.stop()
+            raise
+        return node
+
+    async def stop(self) -> None:
+        """Answer what is under way, make the state durable and let go of the directory.
+
+        Proposals still unanswered after two seconds fail with `Stopped`. Harmless when called
+        again. After a failure it only lets go: what is durable stays as the failure left it.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        await self._drain()
+        self._end(Stopped())
+        try:
+            await self._committer.close(commit=self.stopped_with is None)
+        finally:
+            await self._loop.run_in_executor(None, self._writer.stop)
+            self._backend.close()
+            self._data_dir.release()
+        _log.info("node.stopped applied_index=%d", self._applier.applied_index)
+
+    def propose(self, kind: CommandKind, request: Request, payload: bytes) -> asyncio.Future[Any]:
+        """Put a checked command into the log; see `ReadyLoop.propose`.
+
+        Raises:
+            Unavailable: it is not in the log and will not be.
+        """
+        if self._closed:
+            raise Stopped
+        return self._ready_loop.propose(kind, request, payload)
+
+    def read(self) -> asyncio.Future[None]:
+        """Return a future that is done when a read that arrives now is linearizable.
+
+        Raises:
+            Unavailable: too many wait, or the node has stopped.
+        """
+        return self._ready_loop.read()
+
+    def raft_status(self) -> RaftStatus:
+        """Return what the consensus core says of itself."""
+        return self._raft.status()
+
+    @property
+    def applied_index(self) -> Index:
+        """The newest log entry that the state holds."""
+        return self._applier.applied_index
+
+    @property
+    def runs(self) -> bool:
+        """Whether the node serves: neither stopped nor failed."""
+        return not self._closed and self.stopped_with is None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this member leads, as far as it knows."""
+        return self._leases.leads
+
+    @property
+    def proposals_open(self) -> int:
+        """Proposals not yet applied."""
+        return len(self._proposals)
+
+    def db_sizes(self) -> tuple[int, int]:
+        """Return the database file's size and the bytes in use within it."""
+        return self._backend.db_size, self._backend.db_size_in_use
+
+    def compacted_physically(self) -> asyncio.Future[None]:
+        """Return a future that is done when nothing compacted is left in the database."""
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._compacted_waiters.append(waiter)
+        self._compaction_pump.poke()
+        return waiter
+
+    def compact_in_background(self) -> None:
+        """Take note that history was compacted: its records are removed bit by bit."""
+        self._compaction_pump.poke()
+
+    async def _run(self, torn_bytes: int) -> None:
+        _log.info(
+            "node.started member=%x cluster=%x applied_index=%d last_index=%d torn_bytes=%d",
+            self.identity.member_id,
+            self.identity.cluster_id,
+            self._applier.applied_index,
+            self._log.last_index,
+            torn_bytes,
+        )
+        self._writer.start()
+        self._ready_loop.campaign()
+        self._tick_handle = self._loop.call_later(self._tick_seconds, self._tick)
+        await self._ready
+        self._compaction_pump.poke()
+        _log.info(
+            "node.ready applied_index=%d revision=%d",
+            self._applier.applied_index,
+            self.machine.mvcc.revision,
+        )
+
+    async def _drain(self) -> None:
+        waiters = self._proposals.waiters()
+        if waiters and self.stopped_with is None:
+            await asyncio.wait(waiters, timeout=STOP_WAIT_SECONDS)
+
+    def _end(self, error: Exception) -> None:
+        self._ready_loop.stop()
+        if self._tick_handle is not None:
+            self._tick_handle.cancel()
+        self._catch_up_pump.stop()
+        self._compaction_pump.stop()
+        self.machine.hub.close(error)
+        for waiter in self._compacted_waiters:
+            if not waiter.done():
+                waiter.set_exception(Stopped())
+        self._compacted_waiters.clear()
+
+    def _on_failed(self, error: Broken) -> None:
+        self.stopped_with = error
+        _log.critical("node.failed error=%r", error, exc_info=error)
+        self._end(Stopped())
+        if not self._ready.done():
+            self._ready.set_exception(error)
+        elif self._on_fatal is not None:
+            self._on_fatal(error)
+
+    @property
+    def _tick_seconds(self) -> float:
+        return self.config.tick_milliseconds / 1000
+
+    def _tick(self) -> None:
+        # One tick however late this comes: see raft/DESIGN.md, duty 12.
+        self._tick_handle = self._loop.call_later(self._tick_seconds, self._tick)
+        now = self._loop.time()
+        self._ready_loop.tick(now)
+        self._leases.tick(now)
+        if now - self._measured_at >= MEASURE_EVERY_SECONDS:
+            self._measured_at = now
+            self.space.measure()
+
+    def _on_soft_state(self, soft_state: SoftState) -> None:
+        leads = soft_state.role is Role.LEADER
+        if leads and not self._leases.leads:
+            election_seconds = self.config.election_ticks * self._tick_seconds
+            self._leases.become_leader(self._loop.time(), election_seconds)
+        elif not leads and self._leases.leads:
+            self._leases.become_follower()
+        _log.info("raft.role role=%s leader=%x", soft_state.role.name, soft_state.leader_id)
+
+    def _on_hard_state(self, hard_state: HardState) -> None:
+        self.machine.term = hard_state.term
+
+    def _on_applied(self) -> None:
+        # The leader's own first entry is applied after all that earlier terms committed.
+        if (
+            not self._ready.done()
+            and self._leases.leads
+            and self._applier.applied_term == self.machine.term
+        ):
+            self._ready.set_result(None)
+
+    def _on_committed(self, index: Index) -> None:
+        kept = self.config.wal_entries_kept if self._log.bytes <= LOG_BYTES_KEPT_MAX else 0
+        up_to = Index(max(index - kept, 0))
+        self._log.compact(up_to)
+        self._writer.release(up_to)
+        self.space.measure()
+        self._ready_loop.on_committed()
+
+    def _propose_own(self, kind: CommandKind, request: Request) -> asyncio.Future[Any]:
+        return self._ready_loop.propose(kind, request, request.SerializeToString())
+
+    def _catch_up(self) -> bool:
+        return self.machine.hub.catch_up(CATCH_UP_STEP_EVENTS)
+
+    def _compact(self) -> bool:
+        if not self.machine.mvcc.compaction_step(COMPACTION_STEP_REVISIONS):
+            return True
+        for waiter in self._compacted_waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._compacted_waiters.clear()
+        return False
+
+
+def _raft_node(config: NodeConfig, recovered: Recovered) -> RawNode:
+    raft_config = Config(
+        id=recovered.identity.member_id,
+        random=random.SystemRandom(),
+        applied=Index(recovered.backend.applied.index),
+        election_timeout_ticks=config.election_ticks,
+        heartbeat_ticks=config.heartbeat_ticks,
+        uncommitted_bytes_max=config.backlog_bytes_max,
+    )
+    return RawNode(raft_config, recovered.log)
