@@ -1,3 +1,306 @@
+"""`tianlu registry`: runs a registry node. Flags carry etcd's names where they mean the same."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
 import typer
 
-app = typer.Typer()
+from tianlu_registry.errors import InvalidArgument
+from tianlu_registry.node.config import DEFAULT_CLUSTER_TOKEN, GIB, NodeConfig
+from tianlu_registry.server.addresses import Reservation, parse_listen_urls
+from tianlu_registry.server.errors import EXIT_USAGE, CannotStart
+from tianlu_registry.server.launcher import Launcher, LaunchPlan
+from tianlu_registry.server.logs import set_up_logging
+from tianlu_registry.server.preflight import DirectoryLock, check_writable
+from tianlu_registry.server.runfile import remove_run_file, write_run_file
+from tianlu_registry.server.settings import SETTINGS_VARIABLE, RegistrySettings
+from tianlu_registry.server.supervision import Limits
+
+APPLICATION: Final = "tianlu_registry.app:app"
+_LISTEN_FLAG: Final = "--listen-client-urls"
+
+_FLAG_OF_FIELD: Final = {
+    "data_dir": "--data-dir",
+    "name": "--name",
+    "peer_urls": "--initial-advertise-peer-urls",
+    "initial_cluster": "--initial-cluster",
+    "cluster_token": "--initial-cluster-token",
+    "quota_bytes": "--quota-backend-bytes",
+    "request_bytes_max": "--max-request-bytes",
+    "txn_ops_max": "--max-txn-ops",
+    "wal_entries_kept": "--snapshot-catchup-entries",
+    "tick_milliseconds": "--heartbeat-interval",
+    "election_ticks": "--election-timeout",
+}
+"""So that an error names what its reader wrote."""
+
+app = typer.Typer(
+    add_completion=False,
+    invoke_without_command=True,
+    rich_markup_mode="markdown",
+    help="Run a registry node: etcd's v3 API and Tianlu's catalogue on one port.",
+)
+
+
+class LogLevel(StrEnum):
+    """How much is logged: each level includes the ones below it."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
+
+
+def _option(flag: str, text: str, panel: str) -> object:
+    """Return a flag that can also be given as ``TIANLU_<FLAG>``."""
+    variable = "TIANLU_" + flag.removeprefix("--").replace("-", "_").upper()
+    return typer.Option(flag, help=text, envvar=variable, rich_help_panel=panel)
+
+
+_MEMBER = "Member"
+_CLIENTS = "Clients"
+_CLUSTER = "Cluster"
+_LIMITS = "Limits"
+_RUNNING = "Running"
+
+
+@app.callback()
+def registry(
+    name: Annotated[str, _option("--name", "Name of this member.", _MEMBER)] = "default",
+    data_dir: Annotated[
+        Path | None,
+        _option("--data-dir", "Directory of the member's data; NAME.tianlu if not given.", _MEMBER),
+    ] = None,
+    listen_client_urls: Annotated[
+        str,
+        _option(
+            _LISTEN_FLAG,
+            "Where clients connect: comma-separated http://host:port (port 0: any free one) and "
+            "unix:/path.",
+            _CLIENTS,
+        ),
+    ] = "http://127.0.0.1:2379",
+    advertise_client_urls: Annotated[
+        str,
+        _option(
+            "--advertise-client-urls",
+            "Where clients are told to connect; the listen URLs if not given.",
+            _CLIENTS,
+        ),
+    ] = "",
+    listen_peer_urls: Annotated[
+        str,
+        _option(
+            "--listen-peer-urls",
+            "Where other members connect. A cluster of one member has none: accepted, not bound.",
+            _CLUSTER,
+        ),
+    ] = "http://localhost:2380",
+    initial_advertise_peer_urls: Annotated[
+        str,
+        _option(
+            "--initial-advertise-peer-urls",
+            "Where other members are told to connect; a part of the member's identity.",
+            _CLUSTER,
+        ),
+    ] = "http://localhost:2380",
+    initial_cluster: Annotated[
+        str,
+        _option(
+            "--initial-cluster",
+            "Members at first start, name=url,...; this member alone if not given.",
+            _CLUSTER,
+        ),
+    ] = "",
+    initial_cluster_state: Annotated[
+        str,
+        _option("--initial-cluster-state", "'new'; joining an existing one comes later.", _CLUSTER),
+    ] = "new",
+    initial_cluster_token: Annotated[
+        str,
+        _option("--initial-cluster-token", "Keeps two clusters of equal URLs apart.", _CLUSTER),
+    ] = DEFAULT_CLUSTER_TOKEN,
+    heartbeat_interval: Annotated[
+        int, _option("--heartbeat-interval", "Milliseconds between heartbeats.", _CLUSTER)
+    ] = 100,
+    election_timeout: Annotated[
+        int, _option("--election-timeout", "Milliseconds without a leader before voting.", _CLUSTER)
+    ] = 1000,
+    quota_backend_bytes: Annotated[
+        int,
+        _option(
+            "--quota-backend-bytes",
+            "Database size above which writes are refused; 0 for the default, 2 GiB.",
+            _LIMITS,
+        ),
+    ] = 0,
+    max_request_bytes: Annotated[
+        int, _option("--max-request-bytes", "Largest request.", _LIMITS)
+    ] = 1536 * 1024,
+    max_txn_ops: Annotated[
+        int, _option("--max-txn-ops", "Most operations in a transaction.", _LIMITS)
+    ] = 128,
+    snapshot_catchup_entries: Annotated[
+        int,
+        _option(
+            "--snapshot-catchup-entries", "Applied log entries kept behind the database.", _LIMITS
+        ),
+    ] = 5000,
+    watch_progress_notify_interval: Annotated[
+        float,
+        _option(
+            "--watch-progress-notify-interval",
+            "Seconds of silence after which watches that asked for it hear how far they are.",
+            _LIMITS,
+        ),
+    ] = 600.0,
+    etcd_endpoints: Annotated[
+        str,
+        _option(
+            "--etcd-endpoints",
+            "Stand on this existing etcd cluster (comma-separated URLs) instead of own storage.",
+            _RUNNING,
+        ),
+    ] = "",
+    drain_seconds: Annotated[
+        float,
+        _option("--drain-seconds", "Longest wait for calls in flight when stopping.", _RUNNING),
+    ] = 1.0,
+    run_file: Annotated[
+        Path | None,
+        _option("--run-file", "File that says, as JSON, that the node serves and where.", _RUNNING),
+    ] = None,
+    log_level: Annotated[
+        LogLevel, _option("--log-level", "How much to log, to stderr.", _RUNNING)
+    ] = LogLevel.INFO,
+) -> None:
+    """Run a registry node until it is told to stop.
+
+    One port serves etcd's v3 API (gRPC, and JSON under /v3/), the catalogue tianlu.v1 (gRPC, and
+    JSON under /v1/), gRPC health and reflection, /health, /livez, /readyz, /version and /metrics.
+
+    SIGTERM and Ctrl-C stop it: streams are told to go, calls in flight end, the data is safe.
+    """
+    set_up_logging(log_level.value)
+    try:
+        _check_cluster_state(initial_cluster_state)
+        node = NodeConfig(
+            data_dir=data_dir or Path(f"{name}.tianlu"),
+            name=name,
+            peer_urls=_split(initial_advertise_peer_urls),
+            initial_cluster=initial_cluster,
+            cluster_token=initial_cluster_token,
+            quota_bytes=quota_backend_bytes or 2 * GIB,
+            request_bytes_max=max_request_bytes,
+            txn_ops_max=max_txn_ops,
+            wal_entries_kept=snapshot_catchup_entries,
+            tick_milliseconds=heartbeat_interval,
+            election_ticks=_election_ticks(election_timeout, heartbeat_interval),
+        )
+        status = _serve(
+            node,
+            listen=listen_client_urls,
+            advertise=_split(advertise_client_urls),
+            etcd_endpoints=_split(etcd_endpoints),
+            progress_interval_seconds=watch_progress_notify_interval,
+            limits=Limits(drain=drain_seconds),
+            run_file=run_file,
+            log_level=log_level.value,
+        )
+    except InvalidArgument as error:
+        flag = _FLAG_OF_FIELD.get(error.field, error.field)
+        raise _failed(f"{flag}: {error.problem}", EXIT_USAGE) from error
+    except CannotStart as error:
+        raise _failed(str(error), error.exit_code) from error
+    raise typer.Exit(status)
+
+
+def _serve(
+    node: NodeConfig,
+    *,
+    listen: str,
+    advertise: tuple[str, ...],
+    etcd_endpoints: tuple[str, ...],
+    progress_interval_seconds: float,
+    limits: Limits,
+    run_file: Path | None,
+    log_level: str,
+) -> int:
+    """Check, reserve, and run the launcher. Returns the exit status.
+
+    Raises:
+        CannotStart: a check failed; nothing was started.
+    """
+    if run_file is not None:
+        check_writable("--run-file", run_file)
+    addresses = parse_listen_urls(_LISTEN_FLAG, listen)
+    with DirectoryLock("--data-dir", node.data_dir), Reservation(_LISTEN_FLAG, addresses) as held:
+        urls = tuple(address.url for address in held.addresses)
+        settings = RegistrySettings(
+            node=node,
+            client_urls=advertise or urls,
+            etcd_endpoints=etcd_endpoints,
+            progress_interval_seconds=progress_interval_seconds,
+            log_level=log_level,
+        )
+        plan = LaunchPlan(
+            app=APPLICATION,
+            addresses=held.addresses,
+            environment={SETTINGS_VARIABLE: settings.to_json()},
+            log_level=log_level,
+            limits=limits,
+        )
+        return _launch(plan, urls, run_file)
+
+
+def _launch(plan: LaunchPlan, urls: tuple[str, ...], run_file: Path | None) -> int:
+    def serving() -> None:
+        if run_file is not None:
+            write_run_file(run_file, "registry", {"client_urls": list(urls)})
+
+    async def run() -> int:
+        return await Launcher(plan, serving).run()
+
+    try:
+        return asyncio.run(run())
+    finally:
+        if run_file is not None:
+            remove_run_file(run_file)
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _election_ticks(election_timeout: int, heartbeat_interval: int) -> int:
+    """Return the election timeout in heartbeats.
+
+    Raises:
+        CannotStart: it is less than five heartbeats, which etcd refuses too.
+    """
+    if heartbeat_interval <= 0 or election_timeout < 5 * heartbeat_interval:
+        raise CannotStart(
+            f"--election-timeout: {election_timeout} ms must be at least five times "
+            f"--heartbeat-interval ({heartbeat_interval} ms)",
+            EXIT_USAGE,
+        )
+    return election_timeout // heartbeat_interval
+
+
+def _check_cluster_state(state: str) -> None:
+    if state != "new":
+        raise CannotStart(
+            f"--initial-cluster-state: {state!r} is not supported; this version runs clusters of "
+            "one member, which start as 'new'",
+            EXIT_USAGE,
+        )
+
+
+def _failed(message: str, exit_code: int) -> typer.Exit:
+    print(f"tianlu registry: {message}", file=sys.stderr)
+    return typer.Exit(exit_code)

@@ -30,7 +30,8 @@ def reflection_services() -> tuple[ServiceDescriptor, ServiceDescriptor]:
     proto.name = proto.name.replace("v1alpha", "v1")
     proto.package = _STABLE
     for field in (field for message in proto.message_type for field in message.field):
-        field.type_name = field.type_name.replace(_ALPHA, _STABLE)
+        if field.type_name:
+            field.type_name = field.type_name.replace(_ALPHA, _STABLE)
     for method in (method for service in proto.service for method in service.method):
         method.input_type = method.input_type.replace(_ALPHA, _STABLE)
         method.output_type = method.output_type.replace(_ALPHA, _STABLE)

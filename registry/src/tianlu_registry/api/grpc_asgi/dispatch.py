@@ -25,7 +25,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from tianlu_registry.api.grpc_asgi.asgi import Event, Receive, Scope, Send
+from tianlu_registry.api.grpc_asgi.asgi import AsgiApp, Event, Receive, Scope, Send
 from tianlu_registry.api.grpc_asgi.context import PLAIN_START, RpcContext
 from tianlu_registry.api.grpc_asgi.reader import Disconnected, RequestStream, parse, read_one
 from tianlu_registry.api.grpc_asgi.status import RpcError, StatusCode, trailers
@@ -70,6 +70,7 @@ class GrpcApp:
         error_status: says how an exception of the handlers ends a call; None for one it does not
             know, which is then logged with its stack and answered with UNKNOWN and no more than
             its type: what a stranger's error text says is not for the caller.
+        fallback: serves the paths of no method, unless the request says that it is gRPC.
         request_bytes_max: largest request message, before and after decompression.
         sweep_interval_seconds: see `DisconnectSweeper`.
     """
@@ -78,12 +79,14 @@ class GrpcApp:
         self,
         error_status: Callable[[Exception], RpcError | None],
         *,
+        fallback: AsgiApp | None = None,
         request_bytes_max: int = REQUEST_BYTES_MAX,
         sweep_interval_seconds: float = 5.0,
     ) -> None:
         self._error_status = error_status
         self._request_bytes_max = request_bytes_max
-        self._sweeper = DisconnectSweeper(sweep_interval_seconds)
+        self._fallback = fallback
+        self.sweeper = DisconnectSweeper(sweep_interval_seconds)
         self._methods: dict[str, Method] = {}
         self._services: dict[str, ServiceDescriptor] = {}
 
@@ -107,11 +110,11 @@ class GrpcApp:
         return self._services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        context = RpcContext(scope, send)
         method = self._methods.get(scope["path"])
         if method is None:
-            await _send_status(context, send, self._unknown_method(scope["path"]))
+            await self._serve_other(scope, receive, send)
             return
+        context = RpcContext(scope, send)
         method.started += 1
         try:
             if method.client_streaming or method.server_streaming:
@@ -122,7 +125,7 @@ class GrpcApp:
             await self._end_with(error, method, context, send)
         finally:
             context.detach()
-            self._sweeper.discard(context)
+            self.sweeper.discard(context)
 
     async def _serve_unary(
         self, method: Method, context: RpcContext, receive: Receive, send: Send
@@ -131,7 +134,7 @@ class GrpcApp:
         message = await read_one(receive, context, self._request_bytes_max)
         request = parse(method.parser, message)
         context.attach()
-        self._sweeper.add(context, receive)
+        self.sweeper.add(context, receive)
         response = await method.handler(request, context)
         context.detach()
         body = context.frame(response.SerializeToString())
@@ -151,12 +154,12 @@ class GrpcApp:
                 context,
                 method.parser,
                 self._request_bytes_max,
-                lambda: self._sweeper.add(context, receive),
+                lambda: self.sweeper.add(context, receive),
             )
         else:
             message = await read_one(receive, context, self._request_bytes_max)
             request = parse(method.parser, message)
-            self._sweeper.add(context, receive)
+            self.sweeper.add(context, receive)
         await _run_stream_handler(method, request, context)
         context.detach()
         if not context.started:
@@ -195,6 +198,13 @@ class GrpcApp:
             exc_info=error,
         )
         return RpcError(StatusCode.UNKNOWN, f"internal error: {type(error).__name__}")
+
+    async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._fallback is not None and not _is_grpc(scope):
+            await self._fallback(scope, receive, send)
+            return
+        status = self._unknown_method(scope["path"])
+        await _send_status(RpcContext(scope, send), send, status)
 
     def _unknown_method(self, path: str) -> RpcError:
         service, _, name = path.lstrip("/").rpartition("/")
@@ -250,6 +260,13 @@ async def _send_status(context: RpcContext, send: Send, status: RpcError) -> Non
         await send({"type": "http.response.trailers", "headers": headers})
     except Exception as error:  # noqa: BLE001 - the answer's last try; nobody is left to tell
         _log.debug("status_unsent path=%s error=%s", context.scope["path"], error)
+
+
+def _is_grpc(scope: Scope) -> bool:
+    return any(
+        name == b"content-type" and value.startswith(b"application/grpc")
+        for name, value in scope["headers"]
+    )
 
 
 def _is_disconnect(error: BaseException) -> bool:

@@ -1,0 +1,223 @@
+"""The composition root of a registry node: what Envoy loads, `tianlu_registry.app:app`.
+
+Everything is made in the lifespan's startup, top to bottom, and unmade in its shutdown. Envoy
+listens only after startup, so nothing is served before the node has caught up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import importlib.metadata
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from prometheus_client.registry import Collector
+
+from tianlu._proto.etcd.rpc_pb2 import DESCRIPTOR as ETCD
+from tianlu_registry.api import etcd_json
+from tianlu_registry.api.errors import error_status
+from tianlu_registry.api.etcd_cluster import AuthServicer, ClusterServicer, MemberInfo
+from tianlu_registry.api.etcd_json_stream import JsonStreams
+from tianlu_registry.api.etcd_kv import KvServicer
+from tianlu_registry.api.etcd_lease import LeaseServicer
+from tianlu_registry.api.etcd_maintenance import MaintenanceServicer
+from tianlu_registry.api.etcd_watch import WatchServicer
+from tianlu_registry.api.grpc_asgi import GrpcApp
+from tianlu_registry.api.grpc_asgi.asgi import Receive, Scope, Send
+from tianlu_registry.api.grpc_health import SERVICE as HEALTH_SERVICE
+from tianlu_registry.api.grpc_health import HealthServicer
+from tianlu_registry.api.grpc_reflection import ReflectionServicer, reflection_services
+from tianlu_registry.api.health import HealthPages
+from tianlu_registry.api.http import HttpRequest, HttpResponse, HttpRouter, text_response
+from tianlu_registry.api.metrics import ApiCollector, MetricsPage, ServerCollector
+from tianlu_registry.engine.embedded import EmbeddedNode
+from tianlu_registry.engine.store import Store
+from tianlu_registry.errors import Broken, InputError, RegistryError, Unavailable
+from tianlu_registry.node.datadir import DataDirUnusable
+from tianlu_registry.server.errors import EXIT_CANNOT_CREATE, EXIT_UNAVAILABLE, EXIT_USAGE
+from tianlu_registry.server.launcher import (
+    ALIVE_PATH,
+    DRAIN_PATH,
+    TOKEN_HEADER,
+    TOKEN_VARIABLE,
+)
+from tianlu_registry.server.logs import set_up_logging
+from tianlu_registry.server.settings import SETTINGS_VARIABLE, RegistrySettings
+
+_log = logging.getLogger(__name__)
+
+_EXIT_SOFTWARE = 70
+
+
+@dataclass(slots=True)
+class Apis:
+    """The running application: what calls are given to, and what draining must reach."""
+
+    grpc: GrpcApp
+    http: HttpRouter
+    watch: WatchServicer
+    health: HealthServicer
+    pages: HealthPages
+
+    def drain(self) -> None:
+        """Say that this node is going, and end the streams that would otherwise never end."""
+        self.pages.drain()
+        self.health.set_serving(False)
+        self.watch.stop()
+
+
+class RegistryApp:
+    """The ASGI application.
+
+    Args:
+        settings: what the launcher passed on.
+        launcher_token: what requests of the launcher carry.
+    """
+
+    def __init__(self, settings: RegistrySettings, launcher_token: str) -> None:
+        self._settings = settings
+        self._launcher_token = launcher_token
+        self._apis: Apis | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http" and self._apis is not None:
+            await self._apis.grpc(scope, receive, send)
+        else:
+            raise RuntimeError(f"no application for a scope of type {scope['type']}")
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        set_up_logging(self._settings.log_level)
+        try:
+            async with AsyncExitStack() as stack:
+                self._apis = await self._start(stack)
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                self._apis.drain()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the process ends with it
+            exit_with(error)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _start(self, stack: AsyncExitStack) -> Apis:
+        store, collectors = await stack.enter_async_context(_engine(self._settings))
+        return self._compose(store, collectors)
+
+    def _compose(self, store: Store, collectors: Iterable[Collector]) -> Apis:
+        """Put the APIs together over `store`."""
+        settings = self._settings
+        version = importlib.metadata.version("tianlu-registry")
+        http = HttpRouter()
+        grpc = GrpcApp(error_status, fallback=http)
+        watch = WatchServicer(store, progress_interval_seconds=settings.progress_interval_seconds)
+        lease = LeaseServicer(store)
+        member = MemberInfo(settings.node.name, settings.node.peer_urls, settings.client_urls)
+        health = HealthServicer()
+        pages = HealthPages(store, version)
+        apis = Apis(grpc, http, watch, health, pages)
+        etcd_services = {
+            "KV": KvServicer(store),
+            "Watch": watch,
+            "Lease": lease,
+            "Cluster": ClusterServicer(store, member),
+            "Maintenance": MaintenanceServicer(store),
+            "Auth": AuthServicer(store),
+        }
+        for name, servicer in etcd_services.items():
+            grpc.add(ETCD.services_by_name[name], servicer)
+        grpc.add(HEALTH_SERVICE, health)
+        for reflection in reflection_services():
+            grpc.add(reflection, ReflectionServicer(reflection, grpc.services))
+        health.know(frozenset(grpc.services))
+        etcd_json.add_routes(http, grpc)
+        streams = JsonStreams(watch, lease, store.header, grpc.sweeper)
+        http.add_stream("POST", "/v3/watch", streams.watch)
+        http.add_stream("POST", "/v3/lease/keepalive", streams.lease_keep_alive)
+        pages.add_to(http)
+        MetricsPage(
+            [ServerCollector(store, version), ApiCollector(grpc, watch, pages), *collectors]
+        ).add_to(http)
+        self._add_launcher_routes(http, apis)
+        return apis
+
+    def _add_launcher_routes(self, http: HttpRouter, apis: Apis) -> None:
+        async def alive(request: HttpRequest) -> HttpResponse:
+            return self._for_launcher(request) or text_response("ok\n")
+
+        async def drain(request: HttpRequest) -> HttpResponse:
+            refused = self._for_launcher(request)
+            if refused is None:
+                apis.drain()
+            return refused or text_response("ok\n")
+
+        http.add("GET", ALIVE_PATH, alive)
+        http.add("POST", DRAIN_PATH, drain)
+
+    def _for_launcher(self, request: HttpRequest) -> HttpResponse | None:
+        """Return the answer for a stranger; None for the launcher."""
+        token = request.header(TOKEN_HEADER.encode()) or b""
+        if hmac.compare_digest(token, self._launcher_token.encode()):
+            return None
+        return text_response("for the launcher only\n", 403)
+
+
+@contextlib.asynccontextmanager
+async def _engine(
+    settings: RegistrySettings,
+) -> AsyncIterator[tuple[Store, Iterable[Collector]]]:
+    """Run the store that the settings ask for."""
+    if settings.etcd_endpoints:
+        # grpcio's client takes time and memory that the embedded node does not need.
+        from tianlu_registry.engine.etcd import EtcdConfig, EtcdStore
+
+        async with await EtcdStore.connect(EtcdConfig(settings.etcd_endpoints)) as store:
+            yield store, ()
+        return
+    node = await EmbeddedNode.start(settings.node, on_fatal=exit_with)
+    try:
+        yield node.store, ()
+    finally:
+        await node.stop()
+
+
+def exit_with(error: BaseException) -> None:
+    """End the process because of `error`: one line for people, and at once.
+
+    Nothing is cleaned up: a disk that failed may hang whoever asks it again, and everything
+    acknowledged is durable already.
+    """
+    if not isinstance(error, RegistryError):
+        _log.critical("app_crashed error=%s", type(error).__name__, exc_info=error)
+    print(f"tianlu registry: {str(error) or type(error).__name__}", file=sys.stderr, flush=True)
+    os._exit(exit_code_of(error))
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Return the exit status that tells the launcher, and people, what kind of failure it was."""
+    if isinstance(error, Broken):
+        return error.exit_code
+    if isinstance(error, InputError):
+        return EXIT_USAGE
+    if isinstance(error, DataDirUnusable):
+        return EXIT_CANNOT_CREATE
+    if isinstance(error, Unavailable):
+        return EXIT_UNAVAILABLE
+    return _EXIT_SOFTWARE
+
+
+def _make_app() -> RegistryApp:
+    settings = RegistrySettings.from_json(os.environ[SETTINGS_VARIABLE])
+    return RegistryApp(settings, os.environ[TOKEN_VARIABLE])
+
+
+def __getattr__(name: str) -> RegistryApp:
+    """Make `app` when Envoy asks for it, so that importing this module needs no environment."""
+    if name == "app":
+        return _make_app()
+    raise AttributeError(name)

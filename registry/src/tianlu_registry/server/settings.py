@@ -1,0 +1,53 @@
+"""What the launcher tells the application inside Envoy, through one environment variable."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from tianlu_registry.node.config import NodeConfig
+
+SETTINGS_VARIABLE = "TIANLU_REGISTRY_SETTINGS"
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    """Everything the application is told at its start.
+
+    Attributes:
+        node: the embedded node's configuration; not used when `etcd_endpoints` is set.
+        client_urls: where clients are told to come; what `MemberList` says.
+        etcd_endpoints: an existing etcd cluster to stand on instead of the embedded node.
+        progress_interval_seconds: silence after which watches that asked for it hear how far
+            they are.
+        log_level: debug, info, warn or error.
+    """
+
+    node: NodeConfig
+    client_urls: tuple[str, ...]
+    etcd_endpoints: tuple[str, ...] = ()
+    progress_interval_seconds: float = 600.0
+    log_level: str = "info"
+
+    def to_json(self) -> str:
+        content = dataclasses.asdict(self)
+        content["node"]["data_dir"] = str(self.node.data_dir)
+        return json.dumps(content)
+
+    @classmethod
+    def from_json(cls, text: str) -> RegistrySettings:
+        """Return what `to_json` wrote.
+
+        Raises:
+            InvalidArgument: the node's configuration cannot be.
+        """
+        content = json.loads(text)
+        node = content["node"]
+        node["data_dir"] = Path(node["data_dir"])
+        node["peer_urls"] = tuple(node["peer_urls"])
+        content["node"] = NodeConfig(**node)
+        content["client_urls"] = tuple(content["client_urls"])
+        content["etcd_endpoints"] = tuple(content["etcd_endpoints"])
+        return cls(**content)
