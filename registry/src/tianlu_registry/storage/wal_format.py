@@ -102,8 +102,7 @@ def encode_frame(payload: bytes, previous_crc: int, seed: int) -> tuple[bytes, i
     crc = crc32(payload, crc32(_FRAME_COVERED.pack(length, previous_crc), seed))
     covered = _FRAME_HEADER.pack(length, previous_crc, crc, 0)[:12]
     header = covered + crc32(covered, seed).to_bytes(4, "little")
-    end_mark = _END_MARK * (padded_bytes(length) - FRAME_HEADER_BYTES - length)
-    return b"".join((header, payload, end_mark)), crc
+    return b"".join((header, payload, _end_mark(length))), crc
 
 
 def decode_frame_header(data: bytes, seed: int) -> FrameHeader | None:
@@ -116,9 +115,18 @@ def decode_frame_header(data: bytes, seed: int) -> FrameHeader | None:
     return FrameHeader(length, previous_crc, crc)
 
 
-def payload_is_valid(header: FrameHeader, payload: bytes, seed: int) -> bool:
+def frame_payload(header: FrameHeader, frame: bytes, seed: int) -> bytes | None:
+    """Return the payload of a whole frame, or None if it is not valid to its last byte."""
+    end = FRAME_HEADER_BYTES + header.length
+    payload = frame[FRAME_HEADER_BYTES:end]
+    if len(frame) != header.frame_bytes or frame[end:] != _end_mark(header.length):
+        return None
     covered = _FRAME_COVERED.pack(header.length, header.previous_crc)
-    return len(payload) == header.length and crc32(payload, crc32(covered, seed)) == header.crc
+    return payload if crc32(payload, crc32(covered, seed)) == header.crc else None
+
+
+def _end_mark(length: int) -> bytes:
+    return _END_MARK * (padded_bytes(length) - FRAME_HEADER_BYTES - length)
 
 
 def encode_segment_header(header: SegmentHeader) -> bytes:

@@ -35,8 +35,8 @@ from tianlu_registry.storage.wal_format import (
     decode_segment_header,
     encode_frame,
     encode_segment_header,
+    frame_payload,
     frame_seed,
-    payload_is_valid,
 )
 
 SECTOR_BYTES = 512
@@ -201,9 +201,8 @@ class SegmentReader:
         """Return a frame's payload, or None if it is not valid."""
         if header is None or offset + header.frame_bytes > self._size:
             return None
-        payload = self._read(offset + FRAME_HEADER_BYTES, header.length)
-        seed = frame_seed(nonce, sequence, offset)
-        return payload if payload_is_valid(header, payload, seed) else None
+        frame = self._read(offset, header.frame_bytes)
+        return frame_payload(header, frame, frame_seed(nonce, sequence, offset))
 
     def _judge_end(self, offset: int, header: FrameHeader | None, *, may_be_torn: bool) -> None:
         """Tell why there is no valid frame at `offset`; see the module."""
