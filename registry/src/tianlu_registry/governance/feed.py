@@ -1,0 +1,246 @@
+"""Keeps the view in step with the store, and lets readers wait for it.
+
+Start: read all keys at the newest revision, page by page, then watch from the next revision on.
+Only then is the view ready, so nobody is ever answered from a part of it, least of all with an
+empty list. If the watch ends because history was compacted away, the view is loaded anew and
+subscribers take snapshots; until then readers get the old view, which says how old it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+from collections.abc import Callable, Iterator, Sequence
+
+from tianlu._proto.etcd.rpc_pb2 import PutRequest, RangeRequest
+from tianlu._proto.v1.catalog_pb2 import WatchResponse
+from tianlu_registry.catalog import keys, messages
+from tianlu_registry.catalog.history import RevisionChanges, WatchFilter
+from tianlu_registry.catalog.view import CatalogView
+from tianlu_registry.engine.store import Store
+from tianlu_registry.errors import Compacted, RegistryError, Stopped, Unavailable
+from tianlu_registry.governance.config import GovernanceConfig
+from tianlu_registry.mvcc.types import WatchBatch, Watcher, WatchSpec
+
+logger = logging.getLogger(__name__)
+
+_BARRIER_KEY = keys.PREFIX + b".barrier"
+"""Written to learn that the view has everything before; parses as no key of the catalogue."""
+_BARRIER_AFTER_SECONDS = 0.05
+_RELOAD_PAUSE_SECONDS = 0.2
+
+ChangesListener = Callable[[Sequence[RevisionChanges]], None]
+
+
+class ViewFeed:
+    """Owns the view and feeds it. Implements `mvcc.types.WatchSink`."""
+
+    def __init__(self, store: Store, config: GovernanceConfig) -> None:
+        self._store = store
+        self._config = config
+        self._view = CatalogView(config.history_events_max)
+        self._listeners: list[ChangesListener] = []
+        self._reload_listeners: list[Callable[[], None]] = []
+        self._ready = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._end: Exception | None = None
+        self._watcher: Watcher | None = None
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []  # a heap by revision
+        self._order = itertools.count()
+        self._barrier: asyncio.Task[None] | None = None
+
+    @property
+    def view(self) -> CatalogView:
+        """The newest view. Ask for it each time: a reload puts another one in its place."""
+        return self._view
+
+    @property
+    def ready(self) -> bool:
+        """The view has been loaded and is being fed."""
+        return self._ready.is_set()
+
+    @property
+    def revision(self) -> int:
+        """The revision that the view shows, also when others than the catalogue's keys moved."""
+        if self._watcher is not None:
+            self._view.advance(self._watcher.synced_revision)
+        return self._view.revision
+
+    def reaches(self, revision: int) -> bool:
+        """Whether all changes after `revision` are still known."""
+        return self._view.history.reaches(revision)
+
+    def delta(self, revision: int, wanted: WatchFilter) -> Iterator[WatchResponse]:
+        """Yield the messages that bring a subscriber from `revision` to now."""
+        return messages.delta(self._view.history.since(revision), wanted)
+
+    def on_changes(self, listener: ChangesListener) -> None:
+        """Call `listener` with visible changes, right after the view shows them. It must not
+        block."""
+        self._listeners.append(listener)
+
+    def on_reload(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when the view was loaded anew: what changed meanwhile is not known."""
+        self._reload_listeners.append(listener)
+
+    async def run(self) -> None:
+        """Feed the view until cancelled or until the store stops."""
+        try:
+            while True:
+                try:
+                    await self._load()
+                    self._start_watch()
+                    await self._ended.wait()
+                    logger.warning("catalogue.watch_ended reason=%s", self._end)
+                    if isinstance(self._end, Stopped):
+                        return
+                except RegistryError as error:
+                    logger.warning("catalogue.load_failed reason=%s", error)
+                await asyncio.sleep(_RELOAD_PAUSE_SECONDS)
+        finally:
+            self._stop()
+
+    # Waiting
+
+    async def wait_ready(self) -> None:
+        """Raises: Unavailable: the view was not loaded in time."""
+        if self._ready.is_set():
+            return
+        try:
+            async with asyncio.timeout(self._config.ready_wait_seconds):
+                await self._ready.wait()
+        except TimeoutError as late:
+            raise Unavailable("tianlu: the catalogue is still loading; try again") from late
+
+    async def wait_revision(self, revision: int, seconds: float | None = None) -> None:
+        """Wait until the view is ready and shows at least `revision`.
+
+        Args:
+            seconds: how long at most; None for the configured time.
+
+        Raises:
+            Unavailable: it did not get there in time.
+        """
+        await self.wait_ready()
+        if revision <= self.revision:
+            return
+        allowed = self._config.revision_wait_seconds if seconds is None else seconds
+        try:
+            async with asyncio.timeout(max(0.0, allowed)):
+                await self._wait_revision(revision)
+        except TimeoutError as late:
+            raise Unavailable(
+                f"tianlu: this node's catalogue is at revision {self.revision}, "
+                f"not yet at {revision}; try again or ask for less"
+            ) from late
+
+    async def _wait_revision(self, revision: int) -> None:
+        while revision > self.revision:
+            reached = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._waiting, (revision, next(self._order), reached))
+            await asyncio.wait({reached}, timeout=_BARRIER_AFTER_SECONDS)
+            if not reached.done():
+                reached.cancel()
+                self._ensure_barrier(revision)
+
+    def _ensure_barrier(self, revision: int) -> None:
+        """Make sure that the view hears of `revision` although it is not the catalogue's.
+
+        A store that tells its watchers only of their own keys leaves the view unaware of other
+        writes. One written key of ours brings all waiters to a revision behind theirs.
+        """
+        stalled = self._barrier is None or self._barrier.done()
+        if stalled and revision <= self._store.header().revision and revision > self.revision:
+            self._barrier = asyncio.create_task(self._write_barrier(), name="catalogue-barrier")
+
+    async def _write_barrier(self) -> None:
+        try:
+            response = await self._store.put(PutRequest(key=_BARRIER_KEY))
+            async with asyncio.timeout(self._config.revision_wait_seconds):
+                await self._wait_shown(response.header.revision)
+        except (RegistryError, TimeoutError) as error:
+            logger.warning("catalogue.barrier_failed reason=%s", error)
+
+    async def _wait_shown(self, revision: int) -> None:
+        reached = asyncio.get_running_loop().create_future()
+        if revision > self.revision:
+            heapq.heappush(self._waiting, (revision, next(self._order), reached))
+            await reached
+
+    # The store's side
+
+    def deliver(self, batch: WatchBatch) -> bool:
+        """Take a batch of the store's watch; never refused."""
+        changed = self.view.apply(batch.events, batch.revision)
+        if changed:
+            for listener in self._listeners:
+                listener(changed)
+        self._wake_waiting()
+        return True
+
+    def ended(self, error: Exception) -> None:
+        self._end = error
+        self._ended.set()
+
+    async def _load(self) -> None:
+        """Read every key of the catalogue at one revision, the newest."""
+        first = await self._store.range(self._page(keys.PREFIX, 0))
+        revision = first.header.revision
+        view = CatalogView(self._config.history_events_max)
+        page = first
+        while True:
+            view.load(page.kvs)
+            if not page.more:
+                break
+            page = await self._store.range(self._page(page.kvs[-1].key + b"\0", revision))
+        view.finish_load(revision)
+        self._view, self._watcher = view, None
+        services, instances, sessions = view.sizes()
+        logger.info(
+            "catalogue.loaded revision=%d services=%d instances=%d sessions=%d",
+            revision,
+            services,
+            instances,
+            sessions,
+        )
+
+    def _page(self, first: bytes, revision: int) -> RangeRequest:
+        return RangeRequest(
+            key=first,
+            range_end=keys.PREFIX_END,
+            revision=revision,
+            limit=self._config.load_page_keys,
+        )
+
+    def _start_watch(self) -> None:
+        self._ended.clear()
+        spec = WatchSpec(keys.PREFIX, keys.PREFIX_END, self.view.revision + 1)
+        try:
+            self._watcher = self._store.watch(spec, self)
+        except Compacted as error:
+            self.ended(error)
+            return
+        self._ready.set()
+        for listener in self._reload_listeners:
+            listener()
+        self._wake_waiting()
+
+    def _stop(self) -> None:
+        self._ready.clear()
+        if self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None
+        if self._barrier is not None:
+            self._barrier.cancel()
+        for _, _, reached in self._waiting:
+            if not reached.done():
+                reached.set_exception(Stopped())
+        self._waiting.clear()
+
+    def _wake_waiting(self) -> None:
+        while self._waiting and self._waiting[0][0] <= self.view.revision:
+            reached = heapq.heappop(self._waiting)[2]
+            if not reached.done():
+                reached.set_result(None)

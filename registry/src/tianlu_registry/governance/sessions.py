@@ -1,0 +1,237 @@
+"""Sessions: leases, and the streams that show at once when their owner is gone.
+
+A session is a lease. While a stream renews it, the session is alive. When the last stream breaks
+without the session being closed, its instances turn suspect after a short grace; the next
+renewal, by whatever way, clears that. The lease alone decides when they are removed.
+
+For each session one task brings the stored marks to what is wanted (`_reconcile`), so marks of
+one session are never written by two at a time, and a reconnect in the middle is seen before the
+task ends.
+
+What must not mark anybody: a restart of this node (no stream of before is known to the new
+process), a graceful stop (`drain` first, then close connections), and sessions that never had a
+stream here, such as those renewed over JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from tianlu._proto.etcd.rpc_pb2 import LeaseGrantRequest, LeaseRevokeRequest
+from tianlu._proto.v1.model_pb2 import Health, Instance
+from tianlu_registry.catalog import plans, suspicion, validate
+from tianlu_registry.catalog.entries import is_suspect
+from tianlu_registry.engine.store import Store
+from tianlu_registry.errors import LeaseNotFound, RegistryError, SessionNotFound
+from tianlu_registry.governance.config import GovernanceConfig
+from tianlu_registry.governance.feed import ViewFeed
+from tianlu_registry.governance.wallclock import now_ms
+
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS_MAX = 20
+_RETRY_PAUSE_SECONDS = 0.25
+_MASS_SESSIONS_MIN = 4
+"""Fewer sessions than these cannot tell whether it is the node that lost them all."""
+
+
+class _Session:
+    """What this node knows of a session's streams.
+
+    Invariant: `broken_at` is set only while there is no stream and none has renewed since.
+    """
+
+    __slots__ = ("broken_at", "streams", "task")
+
+    def __init__(self) -> None:
+        self.streams = 0
+        self.broken_at: float | None = None
+        self.task: asyncio.Task[None] | None = None
+
+
+class Sessions:
+    """Opens, renews and closes sessions, and watches over their streams."""
+
+    def __init__(self, store: Store, feed: ViewFeed, config: GovernanceConfig) -> None:
+        self._store = store
+        self._feed = feed
+        self._config = config
+        self._sessions: dict[int, _Session] = {}
+        self._draining = False
+
+    # What clients ask for
+
+    async def open(self, ttl_seconds: int, client: str) -> tuple[int, int]:
+        """Grant a session; return its id and time to live in seconds.
+
+        Raises:
+            InvalidArgument: a time to live beyond the limits, or a malformed client name.
+        """
+        ttl = validate.ttl_seconds("ttl_seconds", ttl_seconds)
+        validate.text("client", client, validate.PEOPLE_BYTES_MAX)
+        granted = await self._store.lease_grant(LeaseGrantRequest(TTL=ttl))
+        logger.info("session.opened id=%d ttl_seconds=%d client=%r", granted.ID, ttl, client)
+        return granted.ID, granted.TTL
+
+    async def renew(self, session_id: int) -> int:
+        """Renew once; return the time to live in seconds, 0 if the session has ended."""
+        validate.session_id("session_id", session_id)
+        ttl = (await self._store.lease_keep_alive(session_id)).TTL
+        session = self._sessions.get(session_id)
+        if ttl <= 0:
+            self._sessions.pop(session_id, None)
+            return 0
+        if session is not None:
+            session.broken_at = None
+        if any(is_suspect(instance) for instance in self._feed.view.of_session(session_id)):
+            self._ensure_reconciled(session_id, 0.0)
+        return ttl
+
+    async def close(self, session_id: int) -> int:
+        """End a session: its instances leave at once. Return the revision that removed them.
+
+        Raises:
+            SessionNotFound: it has ended already.
+        """
+        validate.session_id("session_id", session_id)
+        self._sessions.pop(session_id, None)
+        try:
+            revoked = await self._store.lease_revoke(LeaseRevokeRequest(ID=session_id))
+        except LeaseNotFound as error:
+            raise SessionNotFound from error
+        logger.info("session.closed id=%d", session_id)
+        return revoked.header.revision
+
+    # What the streams tell
+
+    def stream_opened(self, session_id: int) -> None:
+        """A stream has begun to renew this session."""
+        session = self._sessions.setdefault(session_id, _Session())
+        session.streams += 1
+        session.broken_at = None
+
+    def stream_closed(self, session_id: int) -> None:
+        """A stream that renewed this session is over, for whatever reason."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            return  # closed in the proper way, or ended
+        session.streams -= 1
+        if session.streams > 0 or self._draining:
+            return
+        session.broken_at = time.monotonic()
+        self._ensure_reconciled(session_id, self._config.stream_grace_seconds)
+
+    def drain(self) -> None:
+        """This node is about to stop: streams that break from now on say nothing about their
+        owners. Call it before connections are closed."""
+        self._draining = True
+
+    @property
+    def streams_count(self) -> int:
+        return sum(session.streams for session in self._sessions.values())
+
+    def forget_ended(self) -> None:
+        """Drop what is known of sessions that have neither a stream nor an instance."""
+        ended = [
+            session_id
+            for session_id, session in self._sessions.items()
+            if session.streams == 0
+            and session.task is None
+            and not self._feed.view.of_session(session_id)
+        ]
+        for session_id in ended:
+            del self._sessions[session_id]
+
+    async def stop(self) -> None:
+        """End all work on marks."""
+        self._draining = True
+        tasks = [session.task for session in self._sessions.values() if session.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # Marks
+
+    def _ensure_reconciled(self, session_id: int, grace_seconds: float) -> None:
+        session = self._sessions.setdefault(session_id, _Session())
+        if session.task is None:
+            session.task = asyncio.create_task(
+                self._reconcile(session_id, session, grace_seconds), name="session-marks"
+            )
+
+    async def _reconcile(self, session_id: int, session: _Session, grace_seconds: float) -> None:
+        """Bring the marks of a session's instances to what is wanted, which may change while
+        this runs."""
+        try:
+            if grace_seconds:
+                await asyncio.sleep(grace_seconds)
+                if self._most_broke_together(session):
+                    await asyncio.sleep(self._config.mass_break_seconds - grace_seconds)
+            for _ in range(_ATTEMPTS_MAX):
+                if not await self._mark(session_id, session):
+                    return
+            logger.warning("session.marks_unsettled id=%d attempts=%d", session_id, _ATTEMPTS_MAX)
+        finally:
+            session.task = None
+
+    async def _mark(self, session_id: int, session: _Session) -> bool:
+        """Write the marks that are missing now. Return whether there may be more to do."""
+        if self._draining or not self._feed.ready:
+            return False
+        suspect = session.broken_at is not None
+        targets = [
+            instance
+            for instance in self._feed.view.of_session(session_id)
+            if is_suspect(instance) != suspect
+        ]
+        if not targets:
+            return False
+        try:
+            await self._write(targets, suspect)
+        except LeaseNotFound:
+            return False  # the session has ended, and with it its instances
+        except RegistryError as error:
+            logger.warning("session.marks_failed id=%d reason=%s", session_id, error)
+            await asyncio.sleep(_RETRY_PAUSE_SECONDS)
+        else:
+            word = "session.suspect" if suspect else "session.alive_again"
+            logger.info("%s id=%d instances=%d", word, session_id, len(targets))
+        return True
+
+    async def _write(self, targets: list[Instance], suspect: bool) -> None:
+        findings = list(self._findings(targets, suspect))
+        for first in range(0, len(findings), plans.MARKS_MAX):
+            batch = findings[first : first + plans.MARKS_MAX]
+            response = await self._store.txn(plans.mark(batch))
+            # Also after a failed comparison, so that the next attempt sees what has changed.
+            await self._feed.wait_revision(response.header.revision)
+
+    def _findings(
+        self, targets: list[Instance], suspect: bool
+    ) -> Iterator[tuple[Instance, Health]]:
+        now = now_ms()
+        if not suspect:
+            health = suspicion.alive(now)
+            return ((instance, health) for instance in targets)
+        turning = Counter((instance.namespace, instance.service) for instance in targets)
+        by_service = {
+            name: suspicion.suspect(self._feed.view.service(*name), count, now)
+            for name, count in turning.items()
+        }
+        return ((i, by_service[i.namespace, i.service]) for i in targets)
+
+    def _most_broke_together(self, session: _Session) -> bool:
+        """Whether more than half of this node's streamed sessions broke about when this did."""
+        if session.broken_at is None:
+            return False
+        near = self._config.stream_grace_seconds
+        broken = streaming = 0
+        for other in self._sessions.values():
+            streaming += other.streams > 0
+            if other.broken_at is not None:
+                broken += abs(other.broken_at - session.broken_at) <= near
+        return broken >= _MASS_SESSIONS_MIN and broken > streaming
