@@ -37,7 +37,7 @@ from tianlu_registry.api.http import HttpRequest, HttpResponse, HttpRouter, text
 from tianlu_registry.api.metrics import ApiCollector, MetricsPage, ServerCollector
 from tianlu_registry.engine.embedded import EmbeddedNode
 from tianlu_registry.engine.store import Store
-from tianlu_registry.errors import Broken, InputError, RegistryError, Unavailable
+from tianlu_registry.errors import Broken, InputError, RegistryError, Stopped, Unavailable
 from tianlu_registry.node.datadir import DataDirUnusable
 from tianlu_registry.server.errors import EXIT_CANNOT_CREATE, EXIT_UNAVAILABLE, EXIT_USAGE
 from tianlu_registry.server.launcher import (
@@ -69,6 +69,7 @@ class Apis:
         self.pages.drain()
         self.health.set_serving(False)
         self.watch.stop()
+        self.grpc.drain(Stopped())
 
 
 class RegistryApp:

@@ -78,6 +78,7 @@ class WatchServicer:
         self._progress_interval_seconds = progress_interval_seconds
         self._backlog_bytes_max = backlog_bytes_max
         self._streams: set[WatchStream] = set()
+        self._stopped = False
 
     @property
     def streams(self) -> int:
@@ -107,6 +108,8 @@ class WatchServicer:
             wire: how responses are encoded.
             write: queues bytes on the connection; the future is done when it has taken them.
         """
+        if self._stopped:
+            raise Stopped
         stream = WatchStream(
             self._store,
             wire,
@@ -125,7 +128,8 @@ class WatchServicer:
             stream.close()
 
     def stop(self) -> None:
-        """End every stream: the node goes away, clients shall look for another."""
+        """End every stream and begin no other: the node goes away, clients look for another."""
+        self._stopped = True
         for stream in self._streams:
             stream.abort(Stopped())
 

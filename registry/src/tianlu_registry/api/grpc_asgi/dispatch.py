@@ -87,6 +87,8 @@ class GrpcApp:
         self._request_bytes_max = request_bytes_max
         self._fallback = fallback
         self.sweeper = DisconnectSweeper(sweep_interval_seconds)
+        self._streams: set[RpcContext] = set()
+        self._drained_with: Exception | None = None
         self._methods: dict[str, Method] = {}
         self._services: dict[str, ServiceDescriptor] = {}
 
@@ -98,6 +100,16 @@ class GrpcApp:
             if handler is not None:
                 path = f"/{service.full_name}/{descriptor.name}"
                 self._methods[path] = _method(descriptor, handler)
+
+    def drain(self, error: Exception) -> None:
+        """End every streaming call with `error`, and refuse new ones with it.
+
+        A stream that is open when its connection closes looks like a broken server to clients;
+        one that has ended makes them look for another. Calls of one message go on.
+        """
+        self._drained_with = error
+        for context in self._streams:
+            context.abort(error)
 
     @property
     def methods(self) -> dict[str, Method]:
@@ -126,6 +138,7 @@ class GrpcApp:
         finally:
             context.detach()
             self.sweeper.discard(context)
+            self._streams.discard(context)
 
     async def _serve_unary(
         self, method: Method, context: RpcContext, receive: Receive, send: Send
@@ -146,7 +159,10 @@ class GrpcApp:
     async def _serve_stream(
         self, method: Method, context: RpcContext, receive: Receive, send: Send
     ) -> None:
+        if self._drained_with is not None:
+            raise self._drained_with
         context.attach()
+        self._streams.add(context)
         request: Message | RequestStream[Any]
         if method.client_streaming:
             request = RequestStream(
