@@ -12,7 +12,7 @@ from registry.storage.simulated_disk import SimulatedDisk
 from tianlu_registry.errors import Corrupt
 from tianlu_registry.raft import Entry, HardState, Index, MemberId, Term
 from tianlu_registry.storage.wal import Wal
-from tianlu_registry.storage.wal_format import MAGIC
+from tianlu_registry.storage.wal_format import MAGIC, encode_entries
 from tianlu_registry.storage.wal_recovery import RecoveredLog
 
 DIRECTORY = Path("/wal")
@@ -130,6 +130,36 @@ def test_a_flipped_bit_in_the_last_frame_is_refused_and_not_taken_for_a_torn_tai
             log.reopen()
         content[offset] ^= 1 << offset % 8
     assert log.reopen().entries == entries(1, 8) + entries(9, 10, size=700)
+
+
+def test_a_lost_sector_before_the_last_frame_is_refused_though_it_looks_torn(log: Log):
+    log.write(entries(11, 11))
+    start = (log.ends[-3] // 512 + 1) * 512  # within the frame of entries 9 and 10
+    assert start + 512 < log.ends[-2]
+    log.content()[start : start + 512] = bytes(512)
+    with pytest.raises(Corrupt, match=f"but the one at {log.ends[-2]} is"):
+        log.reopen()
+
+
+def test_a_frame_that_comes_back_from_before_a_repair_is_refused(log: Log):
+    log.write(entries(11, 12))
+    stale = bytes(log.content()[log.ends[-2] : log.ends[-1]])
+    start = log.ends[-3]
+    log.content()[start:] = bytes(SEGMENT_BYTES - start)
+    log.reopen()
+    log.write([Entry(Term(2), Index(i), bytes(700)) for i in (9, 10)])
+    assert log.end() == log.ends[-3]
+    log.content()[log.end() : log.end() + len(stale)] = stale
+    with pytest.raises(Corrupt, match="does not follow the one before it"):
+        log.reopen()
+
+
+def test_a_log_with_a_gap_is_refused(log: Log):
+    # Nothing writes one; were a bug to, it must not be read as if nothing were missing.
+    log.wal._records.append(encode_entries(entries(12, 13)))
+    log.wal.sync()
+    with pytest.raises(Corrupt, match="entry 12 follows entry 10"):
+        log.reopen()
 
 
 def test_refusing_names_the_offset_and_changes_nothing(log: Log):
