@@ -31,7 +31,7 @@ from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
 from tianlu._proto.etcd.kv_pb2 import Event
-from tianlu_registry.errors import Compacted, EmptyWatchRange, check
+from tianlu_registry.errors import Compacted, EmptyWatchRange, InvariantBroken
 from tianlu_registry.mvcc.record import event_of
 from tianlu_registry.mvcc.revision import MAIN_SHIFT, TOMBSTONE, Change
 from tianlu_registry.mvcc.types import (
@@ -233,7 +233,8 @@ class WatchHub:
 
         Every revision must be published, once, in order, before anything else happens.
         """
-        check(revision == self.revision + 1, f"published {revision} after {self.revision}")
+        if revision != self.revision + 1:
+            raise InvariantBroken(f"published revision {revision} after {self.revision}")
         self.revision = revision
         for group, found in self._synced.events_of(changes, self._history).items():
             batch = WatchBatch(revision, tuple(event for _, event in found))
