@@ -6,9 +6,14 @@
         instance = client.pick("inventory")
 
 `AsyncClient` is for asyncio programs; `Client` is the same for others. docs/sdk.md has the guide.
+
+Values and errors are imported at once; clients, transports and the snapshot reader, which need
+protobuf and httpx, when they are first asked for.
 """
 
-from tianlu._client import AsyncClient
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
 from tianlu._errors import (
     ClientClosed,
     Compacted,
@@ -24,8 +29,6 @@ from tianlu._errors import (
     TianluError,
     Unavailable,
 )
-from tianlu._kv import AsyncKv
-from tianlu._mirror import AsyncMirror
 from tianlu._model import (
     Applied,
     Health,
@@ -40,7 +43,6 @@ from tianlu._model import (
     ServiceSummary,
     Subscriber,
 )
-from tianlu._registration import AsyncRegistration
 from tianlu._view import (
     CatalogView,
     Change,
@@ -52,6 +54,19 @@ from tianlu._view import (
     ServiceView,
 )
 
+if TYPE_CHECKING:
+    from tianlu._client import AsyncClient
+    from tianlu._kv import AsyncKv, KeyChange, KeyRange, KeyValue, Lease, TxnResult
+    from tianlu._mirror import AsyncMirror
+    from tianlu._registration import AsyncRegistration
+    from tianlu._snapshot import HostSnapshot
+    from tianlu._sync.client import Client
+    from tianlu._sync.kv import Kv
+    from tianlu._sync.mirror import Mirror
+    from tianlu._sync.registration import Registration
+    from tianlu._sync.transport import Transport
+    from tianlu._transport import AsyncTransport
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -60,9 +75,11 @@ __all__ = [
     "AsyncKv",
     "AsyncMirror",
     "AsyncRegistration",
+    "AsyncTransport",
     "CatalogView",
     "Change",
     "ChangeKind",
+    "Client",
     "ClientClosed",
     "ClientStatus",
     "Compacted",
@@ -70,19 +87,27 @@ __all__ = [
     "DeadlinePassed",
     "Discovery",
     "Health",
+    "HostSnapshot",
     "Instance",
     "InstanceStatus",
     "InvalidInput",
+    "KeyChange",
+    "KeyRange",
+    "KeyValue",
+    "Kv",
+    "Lease",
     "LimitReached",
     "Listing",
     "Liveness",
     "LoadBalancer",
+    "Mirror",
     "NoInstance",
     "NotAllowed",
     "NotFound",
     "Override",
     "Port",
     "ProtocolError",
+    "Registration",
     "Rung",
     "Service",
     "ServiceKey",
@@ -91,6 +116,40 @@ __all__ = [
     "SessionLost",
     "Subscriber",
     "TianluError",
+    "Transport",
+    "TxnResult",
     "Unavailable",
     "__version__",
 ]
+
+_LATER: Final = {
+    "AsyncClient": "_client",
+    "AsyncKv": "_kv",
+    "AsyncMirror": "_mirror",
+    "AsyncRegistration": "_registration",
+    "AsyncTransport": "_transport",
+    "Client": "_sync.client",
+    "HostSnapshot": "_snapshot",
+    "KeyChange": "_kv",
+    "KeyRange": "_kv",
+    "KeyValue": "_kv",
+    "Kv": "_sync.kv",
+    "Lease": "_kv",
+    "Mirror": "_sync.mirror",
+    "Registration": "_sync.registration",
+    "Transport": "_sync.transport",
+    "TxnResult": "_kv",
+}
+
+
+def __getattr__(name: str) -> object:
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module 'tianlu' has no attribute {name!r}")
+    found = getattr(import_module(f"tianlu.{module}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -7,38 +7,69 @@ are retried on other endpoints while the deadline lasts.
 
 from __future__ import annotations
 
+from typing import Final
+
+from tianlu._channel import Connection
+from tianlu._convert import (
+    applied_from_proto,
+    instance_from_proto,
+    service_from_proto,
+    service_to_proto,
+    subscriber_from_proto,
+    summary_from_proto,
+)
+from tianlu._errors import InvalidInput
+from tianlu._input import check_int, check_metadata, check_name, check_seconds, check_weight
 from tianlu._model import Applied, Instance, Service, ServiceSummary, Subscriber
-from tianlu._view import Discovery, Listing
+from tianlu._proto.v1 import catalog_pb2 as v1
+from tianlu._retry import Deadline
+from tianlu._rpc import (
+    AWAIT_APPLIED,
+    DELETE_SERVICE,
+    DEREGISTER,
+    GET_SERVICE,
+    LIST_INSTANCES,
+    LIST_NAMESPACES,
+    LIST_SERVICES,
+    LIST_SUBSCRIBERS,
+    OVERRIDE_INSTANCE,
+    PUT_SERVICE,
+    UPDATE_INSTANCE,
+)
+from tianlu._view import Listing, ServiceKey
+
+ANSWER_SECONDS: Final = 1.0
+"""Time that an answer may take beyond the time that the registry was told to wait."""
 
 
 class AsyncCatalog:
     """The part of `AsyncClient` that asks and tells the registry, one call at a time."""
 
-    _namespace: str
+    def __init__(self, connection: Connection, namespace: str) -> None:
+        self._connection = connection
+        self._namespace = namespace
 
-    async def discover(
-        self, service: str, *, namespace: str | None = None, min_revision: int = 0
-    ) -> Discovery:
-        """Return the instances of `service` that may be sent traffic.
-
-        A subscribed service is answered from the process's own view, without I/O, if the view is
-        at least as new as `min_revision`. Otherwise the registry is asked; if no registry can be
-        reached, the newest of the process's view and the host snapshot answers, and says so by
-        its rung and age.
+    def service_key(self, service: str, namespace: str | None = None) -> ServiceKey:
+        """Return the key of a service written as "name" or "name.namespace".
 
         Args:
-            min_revision: wait until the answer is at least this new (read your own writes).
+            namespace: None takes the one in `service`, or else the client's.
 
         Raises:
-            NotFound: the service is neither described nor has instances.
-            Unavailable: no registry can be reached and nothing is known of the service, or
-                `min_revision` was not reached in time.
+            InvalidInput: a name is empty, or `service` names another namespace than `namespace`.
         """
-        raise NotImplementedError
+        name, _, inner = check_name("service", service).partition(".")
+        if inner and namespace is not None and inner != namespace:
+            raise InvalidInput("namespace", f"is {namespace!r}, but the service is {service!r}")
+        found = inner or (self._namespace if namespace is None else namespace)
+        return ServiceKey(check_name("namespace", found), check_name("service", name))
 
     async def list_namespaces(self, *, min_revision: int = 0) -> Listing[str]:
         """Return the namespaces that have services or instances, in order."""
-        raise NotImplementedError
+        response = await self._connection.call(
+            LIST_NAMESPACES, v1.ListNamespacesRequest(min_revision=min_revision)
+        )
+        return Listing(tuple(response.namespaces), response.revision)
 
     async def list_services(
         self, namespace: str | None = None, *, min_revision: int = 0
@@ -48,13 +79,25 @@ class AsyncCatalog:
         Args:
             namespace: None means the client's; "" means all namespaces.
         """
-        raise NotImplementedError
+        wanted = self._namespace if namespace is None else namespace
+        request = v1.ListServicesRequest(namespace=wanted, min_revision=min_revision)
+        response = await self._connection.call(LIST_SERVICES, request)
+        return Listing(
+            tuple(summary_from_proto(one) for one in response.services), response.revision
+        )
 
     async def list_instances(
         self, service: str, namespace: str | None = None, *, min_revision: int = 0
     ) -> Listing[Instance]:
         """Return all instances of a service, whatever their state."""
-        raise NotImplementedError
+        key = self.service_key(service, namespace)
+        request = v1.ListInstancesRequest(
+            namespace=key.namespace, service=key.name, min_revision=min_revision
+        )
+        response = await self._connection.call(LIST_INSTANCES, request)
+        return Listing(
+            tuple(instance_from_proto(one) for one in response.instances), response.revision
+        )
 
     async def get_service(
         self, service: str, namespace: str | None = None, *, min_revision: int = 0
@@ -64,11 +107,19 @@ class AsyncCatalog:
         Raises:
             NotFound: the service is neither described nor has instances.
         """
-        raise NotImplementedError
+        key = self.service_key(service, namespace)
+        request = v1.GetServiceRequest(
+            namespace=key.namespace, name=key.name, min_revision=min_revision
+        )
+        return summary_from_proto((await self._connection.call(GET_SERVICE, request)).summary)
 
     async def put_service(self, service: Service) -> Service:
         """Write a service's description. Returns it with its revisions."""
-        raise NotImplementedError
+        check_name("namespace", service.namespace)
+        check_name("name", service.name)
+        check_metadata(service.metadata)
+        request = v1.PutServiceRequest(service=service_to_proto(service))
+        return service_from_proto((await self._connection.call(PUT_SERVICE, request)).service)
 
     async def delete_service(self, service: str, namespace: str | None = None) -> int:
         """Delete a service's description. Returns the revision.
@@ -77,7 +128,9 @@ class AsyncCatalog:
             NotFound: there is no description.
             Conflict: the service still has instances.
         """
-        raise NotImplementedError
+        key = self.service_key(service, namespace)
+        request = v1.DeleteServiceRequest(namespace=key.namespace, name=key.name)
+        return (await self._connection.call(DELETE_SERVICE, request)).revision
 
     async def isolate(
         self,
@@ -101,7 +154,11 @@ class AsyncCatalog:
         Raises:
             NotFound: there is no such instance.
         """
-        raise NotImplementedError
+        request = self._override_request(service, id, namespace, reason=reason, actor=actor)
+        request.isolated = True
+        request.expires_unix_ms = expires_unix_ms
+        response = await self._connection.call(OVERRIDE_INSTANCE, request)
+        return instance_from_proto(response.instance)
 
     async def restore(
         self,
@@ -117,7 +174,9 @@ class AsyncCatalog:
         Raises:
             NotFound: there is no such instance.
         """
-        raise NotImplementedError
+        request = self._override_request(service, id, namespace, reason=reason, actor=actor)
+        response = await self._connection.call(OVERRIDE_INSTANCE, request)
+        return instance_from_proto(response.instance)
 
     async def deregister(self, service: str, id: str, namespace: str | None = None) -> int:
         """Remove an instance as an operator, whoever owns it. Returns the revision.
@@ -128,7 +187,11 @@ class AsyncCatalog:
         Raises:
             NotFound: there is no such instance.
         """
-        raise NotImplementedError
+        key = self.service_key(service, namespace)
+        request = v1.DeregisterRequest(
+            namespace=key.namespace, service=key.name, id=check_name("id", id)
+        )
+        return (await self._connection.call(DEREGISTER, request)).revision
 
     async def set_weight(
         self, service: str, id: str, weight: int, *, namespace: str | None = None
@@ -141,7 +204,15 @@ class AsyncCatalog:
         Raises:
             NotFound: there is no such instance.
         """
-        raise NotImplementedError
+        key = self.service_key(service, namespace)
+        request = v1.UpdateInstanceRequest(
+            namespace=key.namespace,
+            service=key.name,
+            id=check_name("id", id),
+            weight=check_weight(weight),
+        )
+        response = await self._connection.call(UPDATE_INSTANCE, request)
+        return instance_from_proto(response.instance)
 
     async def await_applied(
         self,
@@ -158,10 +229,39 @@ class AsyncCatalog:
             percent: 1 to 100.
             timeout_seconds: 0.001 to 60.
         """
-        raise NotImplementedError
+        key = self.service_key(service, namespace)
+        check_seconds("timeout_seconds", timeout_seconds, 0.001, 60.0)
+        request = v1.AwaitAppliedRequest(
+            namespace=key.namespace,
+            service=key.name,
+            revision=revision,
+            percent=check_int("percent", percent, 1, 100),
+            timeout_ms=round(timeout_seconds * 1000),
+        )
+        # The registry answers when time is up; the margin is for the way there and back.
+        deadline = Deadline.after(timeout_seconds + ANSWER_SECONDS)
+        response = await self._connection.call(AWAIT_APPLIED, request, deadline=deadline)
+        return applied_from_proto(response)
 
     async def list_subscribers(
         self, namespace: str | None = None, service: str = ""
     ) -> Listing[Subscriber]:
         """Return who watches a namespace, or one service of it, and how far they have got."""
-        raise NotImplementedError
+        wanted = self._namespace if namespace is None else namespace
+        request = v1.ListSubscribersRequest(namespace=wanted, service=service)
+        response = await self._connection.call(LIST_SUBSCRIBERS, request)
+        return Listing(
+            tuple(subscriber_from_proto(one) for one in response.subscribers), response.revision
+        )
+
+    def _override_request(
+        self, service: str, id: str, namespace: str | None, *, reason: str, actor: str
+    ) -> v1.OverrideInstanceRequest:
+        key = self.service_key(service, namespace)
+        return v1.OverrideInstanceRequest(
+            namespace=key.namespace,
+            service=key.name,
+            id=check_name("id", id),
+            reason=reason,
+            actor=actor,
+        )

@@ -33,9 +33,11 @@ _BALANCERS: Final = tuple(LoadBalancer)
 """Members stand in the order of the wire's numbers (a test compares them)."""
 
 
-def status_to_proto(status: InstanceStatus) -> str:
-    """Return the wire's name, which message constructors take."""
-    return f"INSTANCE_STATUS_{status.name}"
+def status_to_proto(status: InstanceStatus) -> model_pb2.InstanceStatus:
+    number: model_pb2.InstanceStatus = model_pb2.InstanceStatus.Value(  # type: ignore[assignment]
+        f"INSTANCE_STATUS_{status.name}"
+    )  # the stub says int, which is what an enumeration's number is at run time
+    return number
 
 
 def status_from_proto(number: int) -> InstanceStatus:

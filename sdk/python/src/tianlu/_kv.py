@@ -1,7 +1,339 @@
-"""The registry's raw key-value API, as etcd v3 defines it."""
+"""The registry's raw key-value API, as etcd v3 defines it.
+
+Source: etcd, api/etcdserverpb/rpc.proto. Keys and values are bytes; text is encoded as UTF-8.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from tianlu._channel import Connection
+from tianlu._errors import Compacted, InvalidInput, NotFound, ProtocolError, Unavailable
+from tianlu._input import check_int
+from tianlu._proto.etcd import kv_pb2
+from tianlu._proto.etcd import rpc_pb2 as etcd
+from tianlu._retry import STREAM_WAIT, draw
+from tianlu._rpc import (
+    KV_COMPACT,
+    KV_DELETE,
+    KV_PUT,
+    KV_RANGE,
+    KV_TXN,
+    KV_WATCH,
+    LEASE_GRANT,
+    LEASE_KEEP_ALIVE,
+    LEASE_REVOKE,
+    LEASE_TIME_TO_LIVE,
+)
+from tianlu._view import ChangeKind
+
+Bytes: TypeAlias = bytes | str
+
+_ALL: Final = b"\0"
+_LEASE_SECONDS_MAX: Final = 9_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValue:
+    """A key as it stands at a revision.
+
+    Attributes:
+        version: how often it was written since it was made; 1 at first.
+        lease: the lease that it ends with; 0 for none.
+    """
+
+    key: bytes
+    value: bytes
+    create_revision: int
+    mod_revision: int
+    version: int
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRange:
+    """The answer of `get`.
+
+    Attributes:
+        count: how many keys the range has, beyond any limit.
+        more: whether the limit left some out.
+        revision: the store's revision when it answered.
+    """
+
+    items: tuple[KeyValue, ...]
+    count: int
+    more: bool
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChange:
+    """One change of one key. For a removal `item` has the key and the revision only."""
+
+    kind: ChangeKind
+    item: KeyValue
+    previous: KeyValue | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TxnResult:
+    """The answer of `txn`: which branch was taken, and the raw answers of its operations."""
+
+    succeeded: bool
+    responses: tuple[etcd.ResponseOp, ...]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease. `remaining_seconds` is -1 once it has ended."""
+
+    id: int
+    ttl_seconds: int
+    remaining_seconds: int
+    keys: tuple[bytes, ...] = ()
+
 
 class AsyncKv:
-    """etcd v3 calls on the registry; `AsyncClient.kv`."""
+    """etcd v3 calls on the registry; `AsyncClient.kv`.
+
+    Reads are repeated on other endpoints when one fails. Writes are not, unless it is certain that
+    the registry did not see them: after `Unavailable` a write may or may not have been done.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def get(
+        self,
+        key: Bytes,
+        *,
+        prefix: bool = False,
+        range_end: Bytes | None = None,
+        revision: int = 0,
+        limit: int = 0,
+        keys_only: bool = False,
+        count_only: bool = False,
+        serializable: bool = False,
+    ) -> KeyRange:
+        """Return a key, or the keys of a range, in order.
+
+        Args:
+            prefix: all keys that begin with `key`; with an empty key, all keys.
+            range_end: all keys from `key` up to, not including, this one.
+            revision: as of this revision; 0 means now.
+            limit: at most so many; 0 means all.
+            serializable: let the node answer from what it has; may be stale, needs no majority.
+
+        Raises:
+            Compacted: the revision is gone or still to come.
+        """
+        start, end = _range(key, prefix, range_end)
+        request = etcd.RangeRequest(
+            key=start,
+            range_end=end,
+            revision=revision,
+            limit=limit,
+            keys_only=keys_only,
+            count_only=count_only,
+            serializable=serializable,
+        )
+        response = await self._connection.call(KV_RANGE, request)
+        return KeyRange(
+            tuple(_item(one) for one in response.kvs),
+            response.count,
+            response.more,
+            response.header.revision,
+        )
+
+    async def put(self, key: Bytes, value: Bytes, *, lease: int = 0) -> int:
+        """Write a key. Returns the revision.
+
+        Args:
+            lease: the key ends with this lease; 0 for none.
+
+        Raises:
+            NotFound: there is no such lease.
+        """
+        request = etcd.PutRequest(key=_bytes(key), value=_bytes(value), lease=lease)
+        return (await self._connection.call(KV_PUT, request)).header.revision
+
+    async def delete(
+        self, key: Bytes, *, prefix: bool = False, range_end: Bytes | None = None
+    ) -> int:
+        """Delete a key or a range. Returns how many keys it deleted."""
+        start, end = _range(key, prefix, range_end)
+        request = etcd.DeleteRangeRequest(key=start, range_end=end)
+        return (await self._connection.call(KV_DELETE, request)).deleted
+
+    async def txn(
+        self,
+        compare: Sequence[etcd.Compare],
+        success: Sequence[etcd.RequestOp],
+        failure: Sequence[etcd.RequestOp] = (),
+    ) -> TxnResult:
+        """Do `success` if every comparison holds, else `failure`, as one revision.
+
+        The parts are etcd's messages, from `tianlu.etcd`.
+        """
+        request = etcd.TxnRequest(compare=compare, success=success, failure=failure)
+        response = await self._connection.call(KV_TXN, request)
+        return TxnResult(response.succeeded, tuple(response.responses), response.header.revision)
+
+    async def compact(self, revision: int, *, physical: bool = False) -> int:
+        """Forget history before `revision`. Returns the store's revision.
+
+        Args:
+            physical: answer only once the space has been given back.
+
+        Raises:
+            Compacted: it is compacted already, or still to come.
+        """
+        request = etcd.CompactionRequest(revision=revision, physical=physical)
+        return (await self._connection.call(KV_COMPACT, request)).header.revision
+
+    async def watch(
+        self,
+        key: Bytes,
+        *,
+        prefix: bool = False,
+        range_end: Bytes | None = None,
+        start_revision: int = 0,
+        previous: bool = False,
+    ) -> AsyncIterator[KeyChange]:
+        """Yield changes of a key or range, none missed and none twice, across reconnections.
+
+        Args:
+            start_revision: begin with this revision; 0 means with the next change.
+            previous: give each change what was there before.
+
+        Raises:
+            Compacted: changes since the last one yielded have been compacted away.
+        """
+        start, end = _range(key, prefix, range_end)
+        request = etcd.WatchCreateRequest(
+            key=start, range_end=end, start_revision=start_revision, prev_kv=previous
+        )
+        failures = 0
+        while True:
+            try:
+                async for response in self._watch_once(request):
+                    failures = 0
+                    for event in response.events:
+                        yield _change(event)
+                    request.start_revision = response.events[-1].kv.mod_revision + 1
+            except (Unavailable, ProtocolError):
+                failures += 1
+            await asyncio.sleep(STREAM_WAIT.seconds(max(1, failures), draw()))
+
+    async def lease_grant(self, ttl_seconds: int, *, id: int = 0) -> Lease:  # noqa: A002
+        """Make a lease. Keys put with it are deleted when it ends.
+
+        Args:
+            ttl_seconds: 1 to 9,000,000,000; the registry may grant more.
+            id: 0 lets the registry choose.
+        """
+        check_int("ttl_seconds", ttl_seconds, 1, _LEASE_SECONDS_MAX)
+        request = etcd.LeaseGrantRequest(TTL=ttl_seconds, ID=id)
+        response = await self._connection.call(LEASE_GRANT, request)
+        return Lease(response.ID, response.TTL, response.TTL)
+
+    async def lease_revoke(self, id: int) -> None:  # noqa: A002
+        """End a lease and delete its keys.
+
+        Raises:
+            NotFound: there is no such lease.
+        """
+        await self._connection.call(LEASE_REVOKE, etcd.LeaseRevokeRequest(ID=id))
+
+    async def lease_keep_alive(self, id: int) -> Lease:  # noqa: A002
+        """Renew a lease once.
+
+        Raises:
+            NotFound: there is no such lease.
+        """
+        stream = self._connection.stream(LEASE_KEEP_ALIVE)
+        try:
+            async with asyncio.timeout(self._connection.deadline().remaining()):
+                await stream.write(etcd.LeaseKeepAliveRequest(ID=id))
+                response = await stream.read()
+        except TimeoutError:
+            raise Unavailable(f"registry at {stream.endpoint}: no answer in time") from None
+        finally:
+            stream.cancel()
+        if response is None:
+            raise Unavailable(f"registry at {stream.endpoint}: ended the renewal")
+        if response.TTL <= 0:
+            raise NotFound(f"lease {id:x} does not exist")
+        return Lease(response.ID, response.TTL, response.TTL)
+
+    async def lease_time_to_live(self, id: int, *, keys: bool = False) -> Lease:  # noqa: A002
+        """Return how long a lease has left, and with `keys` what is attached to it."""
+        request = etcd.LeaseTimeToLiveRequest(ID=id, keys=keys)
+        response = await self._connection.call(LEASE_TIME_TO_LIVE, request)
+        return Lease(response.ID, response.grantedTTL, response.TTL, tuple(response.keys))
+
+    async def _watch_once(
+        self, request: etcd.WatchCreateRequest
+    ) -> AsyncIterator[etcd.WatchResponse]:
+        """Yield the answers of one stream; ends when the registry ends it."""
+        stream = self._connection.stream(KV_WATCH)
+        try:
+            await stream.write(etcd.WatchRequest(create_request=request))
+            while (response := await stream.read()) is not None:
+                if response.compact_revision:
+                    raise Compacted(
+                        f"revision {request.start_revision} has been compacted; the oldest is "
+                        f"{response.compact_revision}"
+                    )
+                if response.canceled:
+                    raise InvalidInput("", response.cancel_reason or "the watch was refused")
+                if response.created and not request.start_revision:
+                    # A reconnection must not skip what happens from now on.
+                    request.start_revision = response.header.revision + 1
+                if response.events:
+                    yield response
+        except Unavailable:
+            self._connection.turn_from(stream.endpoint)
+            raise
+        finally:
+            stream.cancel()
+
+
+def _bytes(text: Bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+def _range(key: Bytes, prefix: bool, range_end: Bytes | None) -> tuple[bytes, bytes]:
+    start = _bytes(key)
+    if prefix and range_end is not None:
+        raise InvalidInput("range_end", "give prefix or range_end, not both")
+    if prefix:
+        return start or _ALL, _after_prefix(start)
+    return start, b"" if range_end is None else _bytes(range_end)
+
+
+def _after_prefix(prefix: bytes) -> bytes:
+    """Return the first key behind all that begin with `prefix`; b"\\0" means behind all keys."""
+    stem = prefix.rstrip(b"\xff")
+    return stem[:-1] + bytes([stem[-1] + 1]) if stem else _ALL
+
+
+def _item(message: kv_pb2.KeyValue) -> KeyValue:
+    return KeyValue(
+        message.key,
+        message.value,
+        message.create_revision,
+        message.mod_revision,
+        message.version,
+        message.lease,
+    )
+
+
+def _change(event: kv_pb2.Event) -> KeyChange:
+    deleted = event.type == kv_pb2.Event.EventType.DELETE
+    previous = _item(event.prev_kv) if event.HasField("prev_kv") else None
+    return KeyChange(ChangeKind.REMOVED if deleted else ChangeKind.PUT, _item(event.kv), previous)

@@ -1,0 +1,1 @@
+"""The synchronous SDK; made by tools/unasync.py."""
