@@ -1,1 +1,1 @@
-"""Tianlu's web console."""
+"""Tianlu's web console: what people see and do about services, over the SDK and nothing else."""

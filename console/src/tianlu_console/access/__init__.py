@@ -1,0 +1,1 @@
+"""Who may use the console: first visit, sign-in, sessions."""

@@ -1,0 +1,1 @@
+"""A service's instances: what they are, and taking them out of traffic."""

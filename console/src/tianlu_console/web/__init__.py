@@ -1,0 +1,1 @@
+"""What all pages share: templates, languages, assets, security headers, error pages."""
