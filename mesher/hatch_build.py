@@ -29,6 +29,7 @@ ENVOY_API_FILES = (
     "envoy.extensions.filters.http.lua.v3.lua",
     "envoy.extensions.filters.http.router.v3.router",
     "envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager",
+    "envoy.extensions.resource_monitors.downstream_connections.v3.downstream_connections",
     "envoy.extensions.retry.host.previous_hosts.v3.previous_hosts",
     "envoy.extensions.upstreams.http.v3.http_protocol_options",
     "envoy.service.discovery.v3.discovery",

@@ -1,3 +1,85 @@
+"""`tianlu gateway`: the entrance from outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, NoReturn
+
 import typer
 
-app = typer.Typer()
+from tianlu_mesher import options
+
+app = typer.Typer(add_completion=False)
+
+
+@app.callback(invoke_without_command=True)
+def gateway(
+    listen: Annotated[
+        str,
+        typer.Option(
+            envvar="TIANLU_LISTEN",
+            help="The entrance: HOST:PORT or unix:PATH. Use 0.0.0.0 to be reached from elsewhere.",
+        ),
+    ] = "127.0.0.1:8080",
+    registry: options.Registry = "127.0.0.1:2379",
+    console: Annotated[
+        str,
+        typer.Option(
+            envvar="TIANLU_CONSOLE",
+            help="Where the console listens: HOST:PORT or unix:PATH. Without it /console/ is 404.",
+        ),
+    ] = "",
+    status: Annotated[
+        str,
+        typer.Option(
+            envvar="TIANLU_STATUS",
+            help="Who answers /healthz, /readyz and /metrics for all parts: HOST:PORT or "
+            "unix:PATH. Default: this gateway, for itself.",
+        ),
+    ] = "",
+    data_dir: options.DataDir = Path(".tianlu/gateway"),
+    snapshot_dir: options.SnapshotDir = None,
+    status_listen: options.StatusListen = "127.0.0.1:0",
+    node_id: options.NodeId = "",
+    concurrency: options.Concurrency = 1,
+    drain_seconds: options.DrainSeconds = 3.0,
+    run_file: options.RunFile = None,
+    log_level: options.LogLevelOption = options.LogLevel.INFO,
+) -> None:
+    """Serve services and the control plane on one port, on Envoy.
+
+    Services stand at `Host: SERVICE.NAMESPACE` and at /s/NAMESPACE/SERVICE/…; the console at
+    /console/; the registry's gRPC and JSON APIs at their own paths. It follows the registry, and
+    goes on from the host snapshot while no registry can be reached.
+    """
+    # Imported here so that `tianlu --help` stays quick.
+    from tianlu_gateway.control_plane import STATUS_CLUSTER, ControlPlane
+    from tianlu_mesher.addresses import parse_address, parse_addresses
+    from tianlu_mesher.prepare import ProxyOptions, launch
+
+    def start() -> NoReturn:
+        endpoints = parse_addresses("--registry", registry)
+        control = ControlPlane(
+            registry=endpoints,
+            console=parse_address("--console", console) if console else None,
+            status=parse_address("--status", status) if status else None,
+        )
+        launch(
+            ProxyOptions(
+                role=control.role(),
+                static_clusters=control.static_clusters(),
+                status_cluster="" if status else STATUS_CLUSTER,
+                listen=listen,
+                registry=tuple(map(str, endpoints)),
+                data_dir=data_dir,
+                snapshot_dir=snapshot_dir,
+                node_id=node_id,
+                status_listen=status_listen,
+                concurrency=concurrency,
+                drain_seconds=drain_seconds,
+                run_file=run_file,
+                log_level=log_level.upper(),
+            )
+        )
+
+    options.or_one_line("gateway", start)

@@ -1,3 +1,71 @@
+"""`tianlu mesher`: the proxy of a host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-app = typer.Typer()
+from tianlu_mesher import options
+
+app = typer.Typer(add_completion=False)
+
+
+@app.callback(invoke_without_command=True)
+def mesher(
+    listen: Annotated[
+        str,
+        typer.Option(
+            envvar="TIANLU_LISTEN",
+            help="Where applications of this host send their calls: HOST:PORT or unix:PATH. Port "
+            "0: the kernel chooses, and the choice is kept for the next start.",
+        ),
+    ] = "127.0.0.1:15001",
+    registry: options.Registry = "127.0.0.1:2379",
+    namespace: Annotated[
+        str,
+        typer.Option(
+            envvar="TIANLU_NAMESPACE",
+            help="Services of this namespace can be called by their bare name.",
+        ),
+    ] = "default",
+    data_dir: options.DataDir = Path(".tianlu/mesher"),
+    snapshot_dir: options.SnapshotDir = None,
+    status_listen: options.StatusListen = "127.0.0.1:0",
+    node_id: options.NodeId = "",
+    concurrency: options.Concurrency = 1,
+    drain_seconds: options.DrainSeconds = 3.0,
+    run_file: options.RunFile = None,
+    log_level: options.LogLevelOption = options.LogLevel.INFO,
+) -> None:
+    """Route calls between services: the proxy of this host, on Envoy.
+
+    Applications send `GET http://orders.default/…` to it as their HTTP proxy, or connect to it
+    with that Host (gRPC: authority). HTTP/1.1, HTTP/2, gRPC and WebSocket. It follows the registry,
+    and goes on from the host snapshot while no registry can be reached.
+    """
+    # Imported here so that `tianlu --help` stays quick.
+    from tianlu_mesher.addresses import parse_addresses
+    from tianlu_mesher.prepare import ProxyOptions, launch
+    from tianlu_mesher.routing.role import Role
+
+    options.or_one_line(
+        "mesher",
+        lambda: launch(
+            ProxyOptions(
+                role=Role("mesher", bare_namespace=namespace),
+                static_clusters=(),
+                listen=listen,
+                registry=tuple(map(str, parse_addresses("--registry", registry))),
+                data_dir=data_dir,
+                snapshot_dir=snapshot_dir,
+                node_id=node_id,
+                status_listen=status_listen,
+                concurrency=concurrency,
+                drain_seconds=drain_seconds,
+                run_file=run_file,
+                log_level=log_level.upper(),
+            )
+        ),
+    )

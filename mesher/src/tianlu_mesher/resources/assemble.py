@@ -84,7 +84,8 @@ class Assembler:
 
     def _targets(self, plan: RoutingPlan) -> Iterator[str]:
         for control in self._role.control_routes:
-            yield control.envoy_cluster
+            if not control.redirect:
+                yield control.envoy_cluster
         for service in plan.services.values():
             for route in service.routes:
                 yield route.envoy_cluster

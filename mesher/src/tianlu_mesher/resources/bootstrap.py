@@ -31,6 +31,11 @@ from tianlu_mesher.resources.same_origin import LUA
 from tianlu_mesher.routing.ir import UpstreamProtocol
 from tianlu_mesher.routing.role import Role
 
+_DownstreamConnections = message_class(
+    "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+)
+# Above this new connections are closed at once: a bound on memory, about 2 GB if all are busy.
+DOWNSTREAM_CONNECTIONS_MAX: Final = 50_000
 XDS_CLUSTER: Final = "tianlu_xds"
 LISTENER: Final = "tianlu"
 _HTTP_CONNECTION_MANAGER: Final = "envoy.filters.network.http_connection_manager"
@@ -113,6 +118,18 @@ def bootstrap(plan: BootstrapPlan) -> Message:
                 "grpc_services": [_xds_service()],
             },
             "cds_config": _ads(),
+        },
+        overload_manager={
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": packed(
+                        _DownstreamConnections(
+                            max_active_downstream_connections=DOWNSTREAM_CONNECTIONS_MAX
+                        )
+                    ),
+                }
+            ]
         },
     )
     return made

@@ -119,11 +119,12 @@ def path_routes(path: str, route: PortRoute) -> list[dict[str, Any]]:
 
 def control_route(route: ControlRoute) -> dict[str, Any]:
     """Return the route of a path of the control plane."""
-    match = {"prefix": route.path} if route.is_prefix else {"path": route.path}
+    match: Match = {"path": route.path} if route.exact else {"prefix": route.path}
+    if route.redirect:
+        redirect = {"path_redirect": route.redirect, "response_code": "FOUND"}
+        return {"match": match, "redirect": redirect}
     idle = NEVER if route.stream is Stream.LASTING else PLAIN_IDLE_TIMEOUT
     made = _route(match, route.envoy_cluster, idle, _RETRY_ANY)
-    if route.upgrades:
-        made["route"]["upgrade_configs"] = [{"upgrade_type": "websocket"}]
     if route.same_origin_only:
         made["typed_per_filter_config"] = {
             SAME_ORIGIN_FILTER: _Any(**packed(_FilterConfig(config={})))

@@ -22,22 +22,18 @@ class ControlRoute:
     """A path of the control plane itself, which stands before the paths of services.
 
     Attributes:
-        path: a prefix if it ends with "/" or ".", else the one path that matches.
-        envoy_cluster: a static Envoy cluster of the bootstrap.
+        path: what the path begins with, or all of it if `exact`.
+        envoy_cluster: a static Envoy cluster of the bootstrap; "" if `redirect` is set.
         same_origin_only: whether browsers may call it from pages of this host only.
-        upgrades: whether WebSocket upgrades pass.
+        redirect: where browsers are sent instead; "" for nowhere.
     """
 
     path: str
-    envoy_cluster: str
+    envoy_cluster: str = ""
     stream: Stream = Stream.LASTING
+    exact: bool = False
     same_origin_only: bool = False
-    upgrades: bool = False
-
-    @property
-    def is_prefix(self) -> bool:
-        """Whether longer paths match as well."""
-        return self.path.endswith(("/", "."))
+    redirect: str = ""
 
 
 @dataclass(frozen=True, slots=True)

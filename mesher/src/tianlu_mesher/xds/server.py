@@ -45,8 +45,7 @@ class AdsServer:
     Args:
         socket_path: the unix socket; at most 100 bytes long, its directory exists.
         on_verdict: called with every ACK and NACK.
-        on_settled: called with a revision once some Envoy has all of it in effect; may be called
-            with the same revision again.
+        on_settled: called with a revision once every connected Envoy has all of it in effect.
     """
 
     def __init__(
@@ -62,6 +61,7 @@ class AdsServer:
         self._on_settled = on_settled
         self._limits = limits
         self._snapshot: XdsSnapshot | None = None
+        self._told: int | None = None
         self._streams: set[_Stream] = set()
         self._server: grpc.aio.Server | None = None
 
@@ -102,6 +102,11 @@ class AdsServer:
         return len(self._streams)
 
     @property
+    def ever_settled(self) -> bool:
+        """Whether some view has been wholly in effect since we began to serve."""
+        return self._told is not None
+
+    @property
     def settled_revision(self) -> int | None:
         """The newest revision that every connected Envoy has wholly in effect, if there is one."""
         revisions = [stream.session.settled_revision for stream in self._streams]
@@ -112,6 +117,12 @@ class AdsServer:
     def refused(self) -> tuple[tuple[str, str], ...]:
         """Type and name of every resource that some Envoy refuses."""
         return tuple(sorted({each for stream in self._streams for each in stream.session.refused}))
+
+    def _note_settled(self) -> None:
+        settled = self.settled_revision
+        if settled is not None and settled != self._told:
+            self._told = settled
+            self._on_settled(settled)
 
     async def _serve(self, requests: AsyncIterable[bytes], context: _Context) -> None:
         stream = _Stream(self._limits)
@@ -144,9 +155,7 @@ class AdsServer:
             step = stream.session.poll(monotonic())
             for response in step.responses:
                 await context.write(encode_response(response))
-            settled = stream.session.settled_revision
-            if settled is not None:
-                self._on_settled(settled)
+            self._note_settled()
             timeout = None if step.wake_at is None else max(0.0, step.wake_at - monotonic())
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):

@@ -1,0 +1,86 @@
+"""The control plane behind the gateway: which of its paths lead where. Pure.
+
+    /console/                     the console
+    gRPC of etcd v3, tianlu.v1    the registry, and its health and reflection services
+    /v3/ /v1/ /version /health    the registry, JSON
+    /healthz /readyz /metrics     who supervises all parts; without one, the gateway's own agent
+    /                             to the console, if there is one
+
+All but the console may be called by browsers from pages of the gateway's own host only; the
+console guards itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from tianlu_mesher.resources.bootstrap import SocketAddress, StaticCluster
+from tianlu_mesher.routing.ir import UpstreamProtocol
+from tianlu_mesher.routing.role import ControlRoute, Role, Stream
+
+REGISTRY_CLUSTER: Final = "tianlu_registry"
+CONSOLE_CLUSTER: Final = "tianlu_console"
+STATUS_CLUSTER: Final = "tianlu_status"
+PATH_PREFIX: Final = "/s"
+
+_REGISTRY_PATHS: Final = (
+    "/etcdserverpb.",
+    "/v3lockpb.",
+    "/v3electionpb.",
+    "/tianlu.v1.",
+    "/grpc.health.v1.",
+    "/grpc.reflection.",
+    "/v3/",
+    "/v1/",
+)
+_REGISTRY_EXACT_PATHS: Final = ("/version", "/health")
+_STATUS_PATHS: Final = ("/healthz", "/readyz", "/metrics")
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """Where the parts of the control plane are.
+
+    Attributes:
+        registry: at least one address.
+        console: None without a console.
+        status: None: the gateway's own agent answers for itself.
+    """
+
+    registry: tuple[SocketAddress, ...]
+    console: SocketAddress | None = None
+    status: SocketAddress | None = None
+
+    def role(self) -> Role:
+        """Return the gateway's role towards the stages that it shares with the mesher."""
+        return Role(
+            name="gateway",
+            edge=True,
+            path_prefix=PATH_PREFIX,
+            control_routes=tuple(self._routes()),
+        )
+
+    def static_clusters(self) -> tuple[StaticCluster, ...]:
+        """Return the Envoy clusters that the routes lead to, the agent's own status page aside."""
+        clusters = [StaticCluster(REGISTRY_CLUSTER, UpstreamProtocol.HTTP2, self.registry)]
+        if self.console is not None:
+            clusters.append(StaticCluster(CONSOLE_CLUSTER, UpstreamProtocol.HTTP1, (self.console,)))
+        if self.status is not None:
+            clusters.append(StaticCluster(STATUS_CLUSTER, UpstreamProtocol.HTTP1, (self.status,)))
+        return tuple(clusters)
+
+    def _routes(self) -> Iterator[ControlRoute]:
+        if self.console is not None:
+            yield ControlRoute("/", exact=True, redirect="/console/")
+            yield ControlRoute("/console", exact=True, redirect="/console/")
+            yield ControlRoute("/console/", CONSOLE_CLUSTER)
+        for path in _REGISTRY_PATHS:
+            yield ControlRoute(path, REGISTRY_CLUSTER, same_origin_only=True)
+        for path in _REGISTRY_EXACT_PATHS:
+            yield ControlRoute(path, REGISTRY_CLUSTER, exact=True, same_origin_only=True)
+        for path in _STATUS_PATHS:
+            yield ControlRoute(
+                path, STATUS_CLUSTER, Stream.BRIEF, exact=True, same_origin_only=True
+            )

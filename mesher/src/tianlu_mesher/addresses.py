@@ -1,0 +1,60 @@
+"""Addresses as operators write them: HOST:PORT, http://HOST:PORT, unix:PATH."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tianlu_mesher.errors import InvalidOption
+from tianlu_mesher.resources.bootstrap import SocketAddress
+
+_SOCKET_PATH_BYTES_MAX = 107
+"""What a unix socket's path may have on Linux (unix(7): sun_path, less its final zero)."""
+
+
+def parse_address(option: str, text: str, *, port_may_be_zero: bool = False) -> SocketAddress:
+    """Read one address.
+
+    Args:
+        option: the flag that it was given with, for the message.
+
+    Raises:
+        InvalidOption: it cannot be read, or a socket's path is too long.
+    """
+    if text.startswith("unix:"):
+        return _parse_unix(option, text.removeprefix("unix:"))
+    url = urlsplit(text if "://" in text else f"http://{text}")
+    try:
+        port = url.port
+    except ValueError:
+        port = None
+    if url.scheme != "http" or not url.hostname or port is None or url.path not in ("", "/"):
+        wanted = "write HOST:PORT, http://HOST:PORT or unix:PATH"
+        raise InvalidOption(option, f"{text!r} is no address; {wanted}")
+    if port == 0 and not port_may_be_zero:
+        raise InvalidOption(option, f"{text!r}: port 0 is no port to connect to")
+    return SocketAddress(host=url.hostname, port=port)
+
+
+def parse_addresses(option: str, text: str) -> tuple[SocketAddress, ...]:
+    """Read addresses separated by commas, at least one.
+
+    Raises:
+        InvalidOption: there is none, one cannot be read, or sockets and ports are mixed.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise InvalidOption(option, "names no address")
+    return tuple(parse_address(option, part) for part in parts)
+
+
+def _parse_unix(option: str, path: str) -> SocketAddress:
+    if path.startswith("///"):
+        path = path.removeprefix("//")
+    if not path:
+        raise InvalidOption(option, "unix: needs a path")
+    absolute = str(Path(path).absolute())
+    if len(absolute.encode()) > _SOCKET_PATH_BYTES_MAX:
+        limit = _SOCKET_PATH_BYTES_MAX
+        raise InvalidOption(option, f"{absolute}: a socket's path has at most {limit} bytes")
+    return SocketAddress(path=absolute)
