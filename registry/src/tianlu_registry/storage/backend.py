@@ -182,10 +182,10 @@ class LmdbBackend:
     def freeze(self, index: int, term: int) -> Batch:
         """Take the pending writes as the state at a log position. After this call `write`, then
         `finish`."""
-        if self._committing is not None:
-            raise InvariantBroken("the commit before is not finished")
         if self._failed:
             raise StorageFailed("an earlier commit failed")
+        if self._committing is not None:
+            raise InvariantBroken("the commit before is not finished")
         self._make_room()
         self._meta.put(_META_APPLIED, _POSITION.pack(index, term))
         revisions, leases, meta = (table.freeze() for table in self._tables)
@@ -293,7 +293,16 @@ def _mapped_errors() -> Iterator[None]:
         raise _mapped(error) from error
 
 
+_DAMAGE = (
+    lmdb.CorruptedError,
+    lmdb.InvalidError,
+    lmdb.PageNotFoundError,
+    lmdb.PanicError,
+    lmdb.VersionMismatchError,
+)
+
+
 def _mapped(error: Exception) -> Broken:
-    if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.PanicError)):
+    if isinstance(error, _DAMAGE):
         return Corrupt(f"{Corrupt.text}: {error}")
     return StorageFailed(f"{StorageFailed.text}: {error}")
