@@ -19,7 +19,10 @@ from dataclasses import dataclass
 from prometheus_client.registry import Collector
 
 from tianlu._proto.etcd.rpc_pb2 import DESCRIPTOR as ETCD
+from tianlu._proto.v1.catalog_pb2 import DESCRIPTOR as CATALOG
 from tianlu_registry.api import etcd_json
+from tianlu_registry.api.catalog_grpc import CatalogServicer
+from tianlu_registry.api.catalog_json import CatalogJson
 from tianlu_registry.api.errors import error_status
 from tianlu_registry.api.etcd_cluster import AuthServicer, ClusterServicer, MemberInfo
 from tianlu_registry.api.etcd_json_stream import JsonStreams
@@ -38,6 +41,7 @@ from tianlu_registry.api.metrics import ApiCollector, MetricsPage, ServerCollect
 from tianlu_registry.engine.embedded import EmbeddedNode
 from tianlu_registry.engine.store import Store
 from tianlu_registry.errors import Broken, InputError, RegistryError, Stopped, Unavailable
+from tianlu_registry.governance import Governance
 from tianlu_registry.node.datadir import DataDirUnusable
 from tianlu_registry.server.errors import EXIT_CANNOT_CREATE, EXIT_UNAVAILABLE, EXIT_USAGE
 from tianlu_registry.server.launcher import (
@@ -63,11 +67,14 @@ class Apis:
     watch: WatchServicer
     health: HealthServicer
     pages: HealthPages
+    governance: Governance
 
     def drain(self) -> None:
         """Say that this node is going, and end the streams that would otherwise never end."""
         self.pages.drain()
         self.health.set_serving(False)
+        # Before any stream ends: sessions whose streams we end are not suspect.
+        self.governance.drain()
         self.watch.stop()
         self.grpc.drain(Stopped())
 
@@ -108,9 +115,12 @@ class RegistryApp:
 
     async def _start(self, stack: AsyncExitStack) -> Apis:
         store, collectors = await stack.enter_async_context(_engine(self._settings))
-        return self._compose(store, collectors)
+        governance = await stack.enter_async_context(Governance.start(store))
+        return self._compose(store, governance, collectors)
 
-    def _compose(self, store: Store, collectors: Iterable[Collector]) -> Apis:
+    def _compose(
+        self, store: Store, governance: Governance, collectors: Iterable[Collector]
+    ) -> Apis:
         """Put the APIs together over `store`."""
         settings = self._settings
         version = importlib.metadata.version("tianlu-registry")
@@ -121,7 +131,7 @@ class RegistryApp:
         member = MemberInfo(settings.node.name, settings.node.peer_urls, settings.client_urls)
         health = HealthServicer()
         pages = HealthPages(store, version)
-        apis = Apis(grpc, http, watch, health, pages)
+        apis = Apis(grpc, http, watch, health, pages, governance)
         etcd_services = {
             "KV": KvServicer(store),
             "Watch": watch,
@@ -132,6 +142,8 @@ class RegistryApp:
         }
         for name, servicer in etcd_services.items():
             grpc.add(ETCD.services_by_name[name], servicer)
+        catalog = CatalogServicer(governance)
+        grpc.add(CATALOG.services_by_name["Catalog"], catalog)
         grpc.add(HEALTH_SERVICE, health)
         for reflection in reflection_services():
             grpc.add(reflection, ReflectionServicer(reflection, grpc.services))
@@ -140,6 +152,7 @@ class RegistryApp:
         streams = JsonStreams(watch, lease, store.header, grpc.sweeper)
         http.add_stream("POST", "/v3/watch", streams.watch)
         http.add_stream("POST", "/v3/lease/keepalive", streams.lease_keep_alive)
+        http.mount("/v1/", CatalogJson(catalog, governance.subscriptions, grpc.sweeper).handle)
         pages.add_to(http)
         MetricsPage(
             [ServerCollector(store, version), ApiCollector(grpc, watch, pages), *collectors]

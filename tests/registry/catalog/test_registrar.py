@@ -300,16 +300,18 @@ async def test_min_revision_of_a_key_that_is_not_the_catalogues(
 ) -> None:
     put = await store.put(PutRequest(key=b"elsewhere", value=b"x"))
     answer = await governance.queries.list_services(
-        ListServicesRequest(min_revision=put.header.revision), 5.0
+        ListServicesRequest(min_revision=put.header.revision)
     )
     assert answer.revision >= put.header.revision
 
 
-async def test_min_revision_that_does_not_come(governance: Governance) -> None:
-    with pytest.raises(Unavailable, match="not yet at"):
-        await governance.queries.list_services(ListServicesRequest(min_revision=10**9), 0.05)
-    with pytest.raises(InvalidArgument, match="min_revision"):
-        await governance.queries.list_services(ListServicesRequest(min_revision=-1))
+async def test_min_revision_that_does_not_come(store: Store) -> None:
+    config = GovernanceConfig(revision_wait_seconds=0.05)
+    async with Governance.start(store, config) as governance:
+        with pytest.raises(Unavailable, match="not yet at"):
+            await governance.queries.list_services(ListServicesRequest(min_revision=10**9))
+        with pytest.raises(InvalidArgument, match="min_revision"):
+            await governance.queries.list_services(ListServicesRequest(min_revision=-1))
 
 
 async def test_a_loaded_catalogue_shows_everything_at_once(

@@ -28,8 +28,7 @@ from tianlu_registry.governance.subscriptions import Subscriptions
 class Queries:
     """Answers the reading requests of the catalogue's API.
 
-    Every method waits for the view to be ready and to show `min_revision`, for `seconds` at most
-    (None: the configured time).
+    Every method waits for the view to be ready and to show `min_revision`.
 
     Raises (all): `Unavailable` if that takes too long, `InvalidArgument` for a malformed name,
     `ServiceNotFound` where one service is asked for.
@@ -39,48 +38,34 @@ class Queries:
         self._feed = feed
         self._subscriptions = subscriptions
 
-    async def list_namespaces(
-        self, request: ListNamespacesRequest, seconds: float | None = None
-    ) -> ListNamespacesResponse:
-        await self._wait(request.min_revision, seconds)
+    async def list_namespaces(self, request: ListNamespacesRequest) -> ListNamespacesResponse:
+        await self._wait(request.min_revision)
         return ListNamespacesResponse(
             namespaces=self._feed.view.namespaces(), revision=self._feed.revision
         )
 
-    async def list_services(
-        self, request: ListServicesRequest, seconds: float | None = None
-    ) -> ListServicesResponse:
+    async def list_services(self, request: ListServicesRequest) -> ListServicesResponse:
         if request.namespace:
             validate.namespace("namespace", request.namespace)
-        await self._wait(request.min_revision, seconds)
+        await self._wait(request.min_revision)
         services = self._feed.view.services(request.namespace)
         return ListServicesResponse(
             services=[service.summary() for service in services], revision=self._feed.revision
         )
 
-    async def get_service(
-        self, request: GetServiceRequest, seconds: float | None = None
-    ) -> GetServiceResponse:
+    async def get_service(self, request: GetServiceRequest) -> GetServiceResponse:
         validate.service_name("name", request.name)
-        found = await self._service(request.namespace, request.name, request.min_revision, seconds)
+        found = await self._service(request.namespace, request.name, request.min_revision)
         return GetServiceResponse(summary=found.summary(), revision=self._feed.revision)
 
-    async def list_instances(
-        self, request: ListInstancesRequest, seconds: float | None = None
-    ) -> ListInstancesResponse:
+    async def list_instances(self, request: ListInstancesRequest) -> ListInstancesResponse:
         validate.service_name("service", request.service)
-        found = await self._service(
-            request.namespace, request.service, request.min_revision, seconds
-        )
+        found = await self._service(request.namespace, request.service, request.min_revision)
         return ListInstancesResponse(instances=found.instances, revision=self._feed.revision)
 
-    async def discover(
-        self, request: DiscoverRequest, seconds: float | None = None
-    ) -> DiscoverResponse:
+    async def discover(self, request: DiscoverRequest) -> DiscoverResponse:
         validate.service_name("service", request.service)
-        found = await self._service(
-            request.namespace, request.service, request.min_revision, seconds
-        )
+        found = await self._service(request.namespace, request.service, request.min_revision)
         return DiscoverResponse(
             service=found.service, instances=found.discoverable(), revision=self._feed.revision
         )
@@ -109,16 +94,14 @@ class Queries:
             revision=self._feed.revision,
         )
 
-    async def _wait(self, min_revision: int, seconds: float | None) -> None:
+    async def _wait(self, min_revision: int) -> None:
         if min_revision < 0:
             raise InvalidArgument("min_revision", "must not be negative")
-        await self._feed.wait_revision(min_revision, seconds)
+        await self._feed.wait_revision(min_revision)
 
-    async def _service(
-        self, namespace: str, name: str, min_revision: int, seconds: float | None
-    ) -> ServiceSnapshot:
+    async def _service(self, namespace: str, name: str, min_revision: int) -> ServiceSnapshot:
         validate.namespace("namespace", namespace)
-        await self._wait(min_revision, seconds)
+        await self._wait(min_revision)
         found = self._feed.view.service(namespace, name)
         if found is None:
             raise unknown_service(namespace, name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 
 from tianlu_registry.catalog import messages
 from tianlu_registry.catalog.entries import ServiceSnapshot
@@ -61,7 +61,7 @@ class Subscription:
         self.applied_revision = max(self.applied_revision, min(revision, self.sent_revision))
         self._owner.wake_appliers()
 
-    async def frames(self, encoding: Encoding) -> AsyncIterator[bytes]:
+    async def frames(self, encoding: Encoding) -> AsyncGenerator[bytes, None]:
         """Yield encoded messages until the registry stops.
 
         Ask for the next one when the connection has taken the last one: this is all the
