@@ -18,7 +18,7 @@ from tianlu_registry.raft.types import Index, Term
 from tianlu_registry.storage.backend import Batch, LmdbBackend
 
 STALL_FACTOR: Final = 10
-"""The applier stops while this many times `commit_operations_max` operations wait for the disk."""
+"""Applying and compacting stop while this many times `commit_operations_max` operations wait."""
 
 
 class Committer:
@@ -52,20 +52,31 @@ class Committer:
         self._on_failed = on_failed
         self._crash_hook = crash_hook
         self._applied = (Index(backend.applied.index), Term(backend.applied.term))
-        self._committed_index = self._applied[0]
+        self._dirty = False
         self._timer: asyncio.TimerHandle | None = None
         self._running: asyncio.Future[None] | None = None
+        self._running_bytes = 0
         self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tianlu-db-commit")
 
     @property
-    def stalls_applier(self) -> bool:
-        """Whether so much waits for the disk that nothing more should be applied."""
+    def is_behind(self) -> bool:
+        """Whether so much waits for the disk that nothing more should be added to it."""
         return self._backend.pending_ops >= STALL_FACTOR * self._operations_max
+
+    @property
+    def bytes_waiting(self) -> int:
+        """Estimate of what the database file does not show in its size yet."""
+        return self._backend.pending_bytes + self._running_bytes
 
     def on_applied(self, index: Index, term: Term) -> None:
         """Note the state machine's new position; commit now or when the interval ends."""
         self._applied = (index, term)
+        self.on_changed()
+
+    def on_changed(self) -> None:
+        """Note that the state has changed otherwise than by the log: compaction went on."""
+        self._dirty = True
         if self._running is not None or self._closed:
             return
         if self._backend.pending_ops >= self._operations_max:
@@ -83,7 +94,7 @@ class Committer:
         self._disarm()
         if self._running is not None:
             await asyncio.wait([self._running])
-        if commit and self._applied[0] != self._committed_index:
+        if commit and self._dirty:
             batch = self._backend.freeze(*self._applied)
             await self._loop.run_in_executor(self._thread, self._write, batch)
             self._backend.finish(batch)
@@ -91,7 +102,9 @@ class Committer:
 
     def _start(self) -> None:
         self._disarm()
+        self._dirty = False
         index, term = self._applied
+        self._running_bytes = self._backend.pending_bytes
         batch = self._backend.freeze(index, term)
         self._running = asyncio.ensure_future(
             self._loop.run_in_executor(self._thread, self._write, batch)
@@ -113,13 +126,13 @@ class Committer:
         try:
             done.result()
             self._backend.finish(batch)
-            self._committed_index = index
+            self._running_bytes = 0
             self._on_committed(index)
         except Exception as failure:  # noqa: BLE001 - this callback's supervisor: stops the node
             self._on_failed(_as_broken(failure))
             return
-        if self._applied[0] != index:
-            self.on_applied(*self._applied)
+        if self._dirty:
+            self.on_changed()
 
     def _at(self, point: str) -> None:
         if self._crash_hook is not None:

@@ -216,7 +216,7 @@ class ReadyLoop:
     def _apply(self) -> bool:
         """Apply a slice; True when another may follow at once."""
         committer = self._committer
-        if committer is None or committer.stalls_applier:
+        if committer is None or committer.is_behind:
             return False
         applier = self._applier
         more = applier.apply_slice()

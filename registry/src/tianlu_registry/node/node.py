@@ -13,6 +13,7 @@ import asyncio
 import logging
 import os
 import random
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -44,6 +45,11 @@ LOG_BYTES_KEPT_MAX: Final = 64 * MIB
 COMPACTION_STEP_REVISIONS: Final = 256
 CATCH_UP_STEP_EVENTS: Final = 512
 """Work done in one turn of the loop by the background pumps: about a millisecond each."""
+
+GIL_SWITCH_SECONDS: Final = 0.0005
+"""How long a thread may hold the interpreter while another wants it. With Python's default of 5 ms
+the log writer, back from the disk, waits that long to report: measured here with 8 writers, 99 %
+of puts took up to 6.6 ms instead of 1.5 ms."""
 
 MEASURE_EVERY_SECONDS: Final = 1.0
 STOP_WAIT_SECONDS: Final = 2.0
@@ -95,12 +101,6 @@ class Node:
         self._compaction_pump = Pump(loop, self._compact)
         hub = WatchHub(mvcc, on_lagging=self._catch_up_pump.poke)
         self.machine: Final = StateMachine(mvcc, lessor, hub, self.identity, loop.time)
-        self.space: Final = SpaceGuard(
-            quota_bytes=config.quota_bytes,
-            disk_free_bytes_min=config.disk_free_bytes_min,
-            bytes_in_use=lambda: backend.db_size_in_use + backend.pending_bytes,
-            disk_free_bytes=data_dir.free_bytes,
-        )
         self._proposals = ProposalTable(
             loop,
             first_id=random.SystemRandom().getrandbits(64),
@@ -147,8 +147,15 @@ class Node:
             crash_hook=crash_hook,
         )
         self._ready_loop.attach(self._writer, self._committer)
+        self.space: Final = SpaceGuard(
+            quota_bytes=config.quota_bytes,
+            disk_free_bytes_min=config.disk_free_bytes_min,
+            bytes_in_use=lambda: backend.db_size_in_use + self._committer.bytes_waiting,
+            disk_free_bytes=data_dir.free_bytes,
+        )
         self._leases = LeaseKeeper(lessor, self._propose_own)
         self._compacted_waiters: list[asyncio.Future[None]] = []
+        self._compaction_waits = False
 
     @classmethod
     async def start(
@@ -159,6 +166,8 @@ class Node:
         crash_hook: CrashHook | None = None,
     ) -> Node:
         """Open the data directory, recover, and lead.
+
+        Shortens the interpreter's switch interval for the whole process (GIL_SWITCH_SECONDS).
 
         Args:
             config: the node's settings.
@@ -172,6 +181,7 @@ class Node:
             DataDirUnusable: it is held, not writable, full, ...
             Broken: what it holds cannot be trusted, or the disk failed.
         """
+        sys.setswitchinterval(min(sys.getswitchinterval(), GIL_SWITCH_SECONDS))
         data_dir = DataDir.acquire(config.data_dir)
         try:
             recovered = recover(config, data_dir)
@@ -356,6 +366,8 @@ class Node:
         self._writer.release(up_to)
         self.space.measure()
         self._ready_loop.on_committed()
+        if self._compaction_waits:
+            self._compaction_pump.poke()
 
     def _propose_own(self, kind: CommandKind, request: Request) -> asyncio.Future[Any]:
         return self._ready_loop.propose(kind, request, request.SerializeToString())
@@ -364,13 +376,18 @@ class Node:
         return self.machine.hub.catch_up(CATCH_UP_STEP_EVENTS)
 
     def _compact(self) -> bool:
-        if not self.machine.mvcc.compaction_step(COMPACTION_STEP_REVISIONS):
-            return True
-        for waiter in self._compacted_waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._compacted_waiters.clear()
-        return False
+        self._compaction_waits = self._committer.is_behind
+        if self._compaction_waits:
+            return False
+        is_done = self.machine.mvcc.compaction_step(COMPACTION_STEP_REVISIONS)
+        if self._backend.pending_ops:
+            self._committer.on_changed()
+        if is_done:
+            waiters, self._compacted_waiters = self._compacted_waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+        return not is_done
 
 
 def _raft_node(config: NodeConfig, recovered: Recovered) -> RawNode:

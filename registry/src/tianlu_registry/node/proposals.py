@@ -81,8 +81,7 @@ class ProposalTable:
         self._timeout_seconds = timeout_seconds
         self._open: dict[int, Proposal] = {}
         self._bytes = 0
-        # Equal timeouts, so deadlines end in the order of opening. Answered ones are dropped
-        # from the front by `expire`; at most the proposals of one timeout wait here.
+        # Equal timeouts, so deadlines end in the order of opening, which is that of claiming.
         self._deadlines: deque[Proposal] = deque()
 
     def __len__(self) -> int:
@@ -127,6 +126,9 @@ class ProposalTable:
             return None
         del self._open[proposal_id]
         self._bytes -= len(data)
+        deadlines = self._deadlines
+        if deadlines and deadlines[0] is proposal:
+            deadlines.popleft()
         return proposal
 
     def withdraw(self, proposal: Proposal) -> None:
