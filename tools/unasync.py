@@ -151,7 +151,7 @@ def method(node: ast.FunctionDef | ast.AsyncFunctionDef, face: str) -> str:
     kind = returned(node)
     call = f"self._async.{node.name}({passed(node.args)})"
     names = {ast.unparse(decorator) for decorator in node.decorator_list}
-    iterated = re.fullmatch(r"Async(?:Iterator|Generator)\[(.+)\]", kind)
+    iterated = re.fullmatch(r"AsyncGenerator\[(.+), None\]", kind)
     if "property" in names:
         call = f"self._async.{node.name}"
     if iterated:

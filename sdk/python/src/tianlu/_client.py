@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Self
@@ -366,7 +366,7 @@ class AsyncClient(AsyncCatalog):
 
     def watch(
         self, service: str | None = None, namespace: str | None = None, *, resume_revision: int = 0
-    ) -> AsyncIterator[Change]:
+    ) -> AsyncGenerator[Change, None]:
         """Yield changes of a service, or of a whole namespace, until the iterator is closed.
 
         First everything that is there, as "put" changes; then each change as it happens, none
@@ -471,7 +471,7 @@ def _discovery(view: ServiceView, revision: int, age_seconds: float, rung: Rung)
     return Discovery(view.service, eligible, revision, age_seconds, rung)
 
 
-async def _each(follower: Follower) -> AsyncIterator[Change]:
+async def _each(follower: Follower) -> AsyncGenerator[Change, None]:
     async for changes in follower.changes():
         for change in changes:
             yield change

@@ -6,7 +6,7 @@ Source: etcd, api/etcdserverpb/rpc.proto. Keys and values are bytes; text is enc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -203,7 +203,7 @@ class AsyncKv:
         range_end: Bytes | None = None,
         start_revision: int = 0,
         previous: bool = False,
-    ) -> AsyncIterator[KeyChange]:
+    ) -> AsyncGenerator[KeyChange, None]:
         """Yield changes of a key or range, none missed and none twice, across reconnections.
 
         Args:
@@ -278,7 +278,7 @@ class AsyncKv:
 
     async def _watch_once(
         self, request: etcd.WatchCreateRequest
-    ) -> AsyncIterator[etcd.WatchResponse]:
+    ) -> AsyncGenerator[etcd.WatchResponse, None]:
         """Yield the answers of one stream; ends when the registry ends it."""
         stream = self._connection.stream(KV_WATCH)
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Self
 
@@ -67,7 +67,7 @@ class AsyncMirror:
         """Why the view may be stale; "" if it is not."""
         return self._replica.degraded
 
-    async def changes(self) -> AsyncIterator[CatalogView]:
+    async def changes(self) -> AsyncGenerator[CatalogView, None]:
         """Yield the newest view now and after every change, leaving out ones in between.
 
         A slow reader misses intermediate views and never the newest. A view is also yielded when
