@@ -148,14 +148,20 @@ class Checker:
         assert log[: len(self.committed)] == self.committed, "leader completeness"
 
     def on_send(self, member: Member, message: Message) -> None:
-        """What a member acknowledges must be on its disk."""
-        disk = member.disk
+        """What a member acknowledges must be on its disk.
+
+        An answer of an earlier term than the disk's is one that was held until several writes
+        had completed together: it was true between two of them, as if the network had been slow.
+        """
+        durable = member.disk.hard_state
         if isinstance(message, AppendEntriesResponse) and not message.rejected:
-            assert len(disk.entries) >= message.index, "acknowledged entries are not durable"
+            assert durable.term >= message.term, "an acknowledged leader's term is not durable"
+            if durable.term == message.term:
+                assert len(member.disk.entries) >= message.index, "acknowledged, but not durable"
         elif isinstance(message, RequestVoteResponse) and message.granted and not message.pre_vote:
-            assert disk.hard_state.term >= message.term, "a vote's term is not durable"
-            if disk.hard_state.term == message.term:
-                assert disk.hard_state.vote == message.to, "a vote is not durable"
+            assert durable.term >= message.term, "a vote's term is not durable"
+            if durable.term == message.term:
+                assert durable.vote == message.to, "a vote is not durable"
 
     def on_apply(self, member: Member, entries: tuple[Entry, ...]) -> None:
         assert entries[0].index == len(member.applied) + 1, "entries applied out of order"
