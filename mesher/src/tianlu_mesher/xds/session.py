@@ -119,10 +119,9 @@ class DeltaSession:
         desired = self._desired
         if desired is None or not desired.loaded:
             return None
-        done = all(
-            self._ledgers[each].opened and self._holds(self._ledgers[each], desired)
-            for each in RESOURCE_TYPES
-        )
+        # Envoy never asks for endpoints while it has no cluster.
+        opened = self._ledgers[CLUSTER_TYPE].opened and self._ledgers[ROUTE_TYPE].opened
+        done = opened and all(self._holds(each, desired) for each in self._ledgers.values())
         return desired.revision if done else None
 
     @property
@@ -166,9 +165,10 @@ class DeltaSession:
 
     def _endpoints(self, desired: XdsSnapshot, now: float) -> DeltaResponse | None:
         ledger = self._ledgers[ENDPOINT_TYPE]
-        # Envoy asks for endpoints of a cluster that is about to be removed only if it has just
-        # been given it; it is told that there are none, else it would wait for them.
-        missing = ledger.subscribed - desired.endpoints.keys() - ledger.sent.keys()
+        # A cluster that is no longer wanted stays for the grace time. If Envoy has not got its
+        # endpoints yet, it is told that there are none: else it would wait for them.
+        missing = ledger.subscribed & self._ledgers[CLUSTER_TYPE].sent.keys()
+        missing -= desired.endpoints.keys() | ledger.sent.keys()
         response = self._respond(ledger, ledger.due(desired.endpoints), tuple(sorted(missing)), now)
         if response is not None:
             for name in missing:
