@@ -14,7 +14,7 @@ from registry.mvcc.mvcc_fakes import MemoryBackend
 from tianlu._proto.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest
 from tianlu_registry.lease import Lessor
 from tianlu_registry.mvcc import MvccStore
-from tianlu_registry.storage.backend import LmdbBackend
+from tianlu_registry.storage.backend import Batch, LmdbBackend
 
 EVERYTHING = RangeRequest(key=b"\x00", range_end=b"\x00")
 
@@ -81,19 +81,19 @@ def write_for_ever(directory: Path) -> None:
     lessor = Lessor(backend)
     store = MvccStore(backend, lessor)
     index = backend.applied.index
-    committing: Future[None] | None = None
+    committing: tuple[Batch, Future[None]] | None = None
     with ThreadPoolExecutor(1) as pool:
         while True:
             index += 1
             apply_entry(store, lessor, index)
-            if committing is not None and committing.done():
-                committing.result()
-                backend.finish(batch)
+            if committing is not None and committing[1].done():
+                committing[1].result()
+                backend.finish(committing[0])
                 print(backend.applied.index, flush=True)
                 committing = None
             if committing is None and backend.pending_ops > 20:
                 batch = backend.freeze(index, 1)
-                committing = pool.submit(backend.write, batch)
+                committing = batch, pool.submit(backend.write, batch)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -131,16 +131,16 @@ def test_a_copy_between_commits_is_the_last_commit(tmp_path: Path) -> None:
     backend = LmdbBackend.open(live)
     lessor = Lessor(backend)
     store = MvccStore(backend, lessor)
-    index = 0
+    applied = 0
     for commit in range(4):
-        for index in range(index + 1, index + 150):
+        for index in range(applied + 1, applied + 151):
             apply_entry(store, lessor, index)
-        backend.commit(index, 1)
-        for ahead in range(index + 1, index + 40):
-            apply_entry(store, lessor, ahead)
+        backend.commit(applied + 150, 1)
+        for index in range(applied + 151, applied + 191):
+            apply_entry(store, lessor, index)
         shutil.copytree(live, tmp_path / f"copy{commit}")
-        assert_is_state_at(tmp_path / f"copy{commit}", index)
-        index += 39
+        assert_is_state_at(tmp_path / f"copy{commit}", applied + 150)
+        applied += 190
     backend.close()
 
 
