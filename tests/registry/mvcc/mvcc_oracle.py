@@ -172,13 +172,12 @@ class Oracle:
 
     def _flat_ops(self, request: TxnRequest, before: State) -> list[RequestOp]:
         flat: list[RequestOp] = []
-        nested: list[RequestOp] = []
         for op in self._branch(request, before)[1]:
             if op.HasField("request_txn"):
-                nested += self._flat_ops(op.request_txn, before)
+                flat += self._flat_ops(op.request_txn, before)
             else:
                 flat.append(op)
-        return flat + nested
+        return flat
 
     def _check_op(self, op: RequestOp) -> None:
         if op.HasField("request_put"):

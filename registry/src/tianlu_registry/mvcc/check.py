@@ -72,8 +72,9 @@ def check_txn(request: TxnRequest, ops_max: int = TXN_OPS_MAX) -> None:
     """
     _check_ops(request, ops_max)
     # After the limit on operations, because this costs more than linear time.
-    _written_by(request.success)
-    _written_by(request.failure)
+    for branch in (request.success, request.failure):
+        if len(branch) > 1 or (branch and branch[0].HasField("request_txn")):
+            _written_by(branch)
 
 
 def is_read_only(request: TxnRequest) -> bool:
@@ -98,10 +99,12 @@ def _check_ops(request: TxnRequest, ops_max: int) -> None:
     used = max(len(request.compare), len(request.success), len(request.failure))
     if used > ops_max:
         raise TooManyOperations
-    if not all(compare.key for compare in request.compare):
-        raise EmptyKey
-    for op in _both_branches(request):
-        _check_op(op, ops_max - used)
+    for compare in request.compare:
+        if not compare.key:
+            raise EmptyKey
+    for branch in (request.success, request.failure):
+        for op in branch:
+            _check_op(op, ops_max - used)
 
 
 def _check_op(op: RequestOp, ops_max: int) -> None:

@@ -9,12 +9,11 @@ Source: etcd server/etcdserver/txn/txn.go.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from tianlu._proto.etcd.kv_pb2 import KeyValue
-from tianlu._proto.etcd.rpc_pb2 import Compare, RangeRequest, RequestOp, TxnRequest, TxnResponse
+from tianlu._proto.etcd.rpc_pb2 import Compare, RangeRequest, TxnRequest, TxnResponse
 from tianlu_registry.errors import Compacted, FutureRevision
 from tianlu_registry.mvcc.apply import check_put_applies, execute_delete_range, execute_put
 from tianlu_registry.mvcc.key_index import KeyIndex
@@ -24,21 +23,42 @@ from tianlu_registry.mvcc.write import Writer
 
 _NO_KEY_VALUE = KeyValue()
 
+Operation: TypeAlias = Any  # the message of the field that the name beside it names
+
 
 class Path(NamedTuple):
-    """The branch that a transaction takes, and those of the transactions nested in it, in order."""
+    """The branch that a transaction takes, and those of the transactions nested in it.
+
+    Attributes:
+        succeeded: whether all compares held. steps: the branch's operations, each with the name
+        of its field in `RequestOp` (None: empty). nested: the paths of the nested transactions
+        among them, in order.
+    """
 
     succeeded: bool
-    ops: Sequence[RequestOp]
+    steps: list[tuple[str | None, Operation]]
     nested: list[Path]
 
 
 def choose_path(request: TxnRequest, reader: Reader) -> Path:
     """Evaluate the compares of a transaction, and of the nested ones on its way."""
-    succeeded = all(_holds(compare, reader) for compare in request.compare)
-    ops = request.success if succeeded else request.failure
-    nested = [choose_path(op.request_txn, reader) for op in ops if op.HasField("request_txn")]
-    return Path(succeeded, ops, nested)
+    succeeded = True
+    for compare in request.compare:
+        if not _holds(compare, reader):
+            succeeded = False
+            break
+    steps: list[tuple[str | None, Operation]] = []
+    nested: list[Path] = []
+    for op in request.success if succeeded else request.failure:
+        kind = op.WhichOneof("request")
+        if kind is None:
+            steps.append((None, op))
+            continue
+        operation = getattr(op, kind)
+        steps.append((kind, operation))
+        if kind == "request_txn":
+            nested.append(choose_path(operation, reader))
+    return Path(succeeded, steps, nested)
 
 
 def check_path(
@@ -50,13 +70,14 @@ def check_path(
         LeaseNotFound, KeyNotFound: a put cannot be.
         FutureRevision, Compacted: a read is out of reach.
     """
-    for op in path.ops:
-        if op.HasField("request_put"):
-            check_put_applies(op.request_put, index, leases)
-        elif op.HasField("request_range"):
-            _check_reach(op.request_range, revision, compact_revision)
-    for nested in path.nested:
-        check_path(nested, index, leases, revision, compact_revision)
+    nested = iter(path.nested)
+    for kind, operation in path.steps:
+        if kind == "request_put":
+            check_put_applies(operation, index, leases)
+        elif kind == "request_range":
+            _check_reach(operation, revision, compact_revision)
+        elif kind == "request_txn":
+            check_path(next(nested), index, leases, revision, compact_revision)
 
 
 def _check_reach(request: RangeRequest, revision: int, compact_revision: int) -> None:
@@ -79,33 +100,29 @@ class Executor:
         """Execute a checked path and fill an empty answer, apart from its own header's revision."""
         into.succeeded = path.succeeded
         nested = iter(path.nested)
-        for op in path.ops:
-            self._execute_op(op, into, nested)
-
-    def _execute_op(self, op: RequestOp, into: TxnResponse, nested: Iterator[Path]) -> None:
-        answer = into.responses.add()
-        kind = op.WhichOneof("request")
-        if kind == "request_put":
-            execute_put(op.request_put, answer.response_put, self.reader, self.writer)
-        elif kind == "request_range":
-            self.reader.answer(
-                op.request_range,
-                answer.response_range,
-                self.writer.revision,
-                self.compact_revision,
-            )
-        elif kind == "request_delete_range":
-            execute_delete_range(
-                op.request_delete_range,
-                answer.response_delete_range,
-                self.index,
-                self.reader,
-                self.writer,
-            )
-        elif kind == "request_txn":
-            # etcd gives a nested answer a header, and leaves it empty.
-            answer.response_txn.header.SetInParent()
-            self.execute(next(nested), answer.response_txn)
+        for kind, operation in path.steps:
+            answer = into.responses.add()
+            if kind == "request_put":
+                execute_put(operation, answer.response_put, self.reader, self.writer)
+            elif kind == "request_range":
+                self.reader.answer(
+                    operation,
+                    answer.response_range,
+                    self.writer.revision,
+                    self.compact_revision,
+                )
+            elif kind == "request_delete_range":
+                execute_delete_range(
+                    operation,
+                    answer.response_delete_range,
+                    self.index,
+                    self.reader,
+                    self.writer,
+                )
+            elif kind == "request_txn":
+                # etcd gives a nested answer a header, and leaves it empty.
+                answer.response_txn.header.SetInParent()
+                self.execute(next(nested), answer.response_txn)
 
 
 def _holds(compare: Compare, reader: Reader) -> bool:
