@@ -16,7 +16,7 @@ from registry.etcd_process import EtcdProcess
 from tianlu_registry.engine.embedded import EmbeddedNode
 from tianlu_registry.engine.etcd import EtcdConfig, EtcdStore
 from tianlu_registry.engine.store import Store
-from tianlu_registry.node.config import NodeConfig
+from tianlu_registry.node.config import MIB, NodeConfig
 
 _prefixes = itertools.count()
 
@@ -38,7 +38,9 @@ def embedded_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=["embedded", "etcd"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     if request.param == "embedded":
-        node = await EmbeddedNode.start(NodeConfig(request.getfixturevalue("embedded_data_dir")))
+        data_dir: Path = request.getfixturevalue("embedded_data_dir")
+        # Every start reads the last segment to its end: a small one is quick.
+        node = await EmbeddedNode.start(NodeConfig(data_dir, wal_segment_bytes=4 * MIB))
         yield node.store
         await node.stop()
     else:

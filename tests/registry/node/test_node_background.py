@@ -5,6 +5,10 @@ import asyncio
 from tianlu_registry.node.background import Pump
 
 
+def _unexpected(error: Exception) -> None:
+    raise AssertionError from error
+
+
 async def test_steps_leave_room_for_others_between_them() -> None:
     loop = asyncio.get_running_loop()
     order: list[str] = []
@@ -14,7 +18,7 @@ async def test_steps_leave_room_for_others_between_them() -> None:
         loop.call_soon(order.append, "other")
         return len(order) < 5
 
-    pump = Pump(loop, step)
+    pump = Pump(loop, step, on_failed=_unexpected)
     pump.poke()
     pump.poke()
     while pump.is_running:
@@ -31,9 +35,23 @@ async def test_stopped_for_good() -> None:
         steps += 1
         return True
 
-    pump = Pump(asyncio.get_running_loop(), step)
+    pump = Pump(asyncio.get_running_loop(), step, on_failed=_unexpected)
     pump.poke()
     pump.stop()
     pump.poke()
     await asyncio.sleep(0)
     assert (steps, pump.is_running) == (0, False)
+
+
+async def test_a_step_that_fails_is_the_last() -> None:
+    failures: list[Exception] = []
+
+    def step() -> bool:
+        raise OSError("disk gone")
+
+    pump = Pump(asyncio.get_running_loop(), step, on_failed=failures.append)
+    pump.poke()
+    await asyncio.sleep(0)
+    pump.poke()
+    assert not pump.is_running
+    assert [str(error) for error in failures] == ["disk gone"]

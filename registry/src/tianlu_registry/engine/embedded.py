@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from tianlu._proto.etcd.rpc_pb2 import (
     CompactionRequest,
@@ -56,6 +57,10 @@ NO_SUCH_LEASE_TTL: Final = -1
 """TTL by which etcd says that a lease asked about is not there."""
 
 
+_Request = TypeVar("_Request")
+_Answer = TypeVar("_Answer")
+
+
 class EmbeddedStore:
     """Implements `engine.store.Store` on a node of this process.
 
@@ -79,8 +84,7 @@ class EmbeddedStore:
         check_range(request)
         if not request.serializable:
             await self._node.read()
-        self._check_runs()
-        response = self._mvcc.range(request)
+        response = self._read(self._mvcc.range, request)
         self._machine.complete(response.header)
         return response
 
@@ -115,9 +119,9 @@ class EmbeddedStore:
             CommandKind.COMPACTION, request, payload
         )
         if request.physical:
-            await self._node.compacted_physically()
+            await self._node.compaction.finished()
         else:
-            self._node.compact_in_background()
+            self._node.compaction.start()
         return response
 
     def watch(self, spec: WatchSpec, sink: WatchSink) -> Watcher:
@@ -197,8 +201,7 @@ class EmbeddedStore:
         # A comparison reads too, so only a transaction whose every read says so is serializable.
         if not is_serializable(request):
             await self._node.read()
-        self._check_runs()
-        response = self._mvcc.txn(request).response
+        response = self._read(self._mvcc.txn, request).response
         self._machine.complete(response.header)
         return response
 
@@ -206,6 +209,15 @@ class EmbeddedStore:
         """Have the next leader give the lease its full time: see `Lessor.is_checkpointed`."""
         request = LeaseCheckpointRequest(checkpoints=[LeaseCheckpoint(ID=lease_id)])
         await self._node.propose(CommandKind.LEASE_CHECKPOINT, request, request.SerializeToString())
+
+    def _read(self, read: Callable[[_Request], _Answer], request: _Request) -> _Answer:
+        """Read from the local state. What cannot be read stops the node: it cannot be trusted."""
+        self._check_runs()
+        try:
+            return read(request)
+        except Broken as error:
+            self._node.fail(error)
+            raise Stopped from error
 
     def _serialized(self, request: Request) -> bytes:
         payload = request.SerializeToString()

@@ -65,18 +65,15 @@ class Applier:
         """Take committed entries; they follow those taken before."""
         self._waiting.extend(entries)
 
-    def apply_slice(self) -> bool:
-        """Apply some of what waits.
-
-        Returns:
-            True while more waits: call again in the loop's next turn.
+    def apply_slice(self) -> None:
+        """Apply some of what waits. While `waiting_count` is not 0, call again in the next turn.
 
         Raises:
             Broken: an entry cannot be applied; the node must stop. Corrupt: it is no command.
         """
         waiting = self._waiting
         if not waiting:
-            return False
+            return
         self._at("before_apply")
         ends = self._clock() + self._seconds_max
         for count in range(1, min(self._entries_max, len(waiting)) + 1):
@@ -84,7 +81,6 @@ class Applier:
             if count % _CLOCK_EVERY == 0 and self._clock() >= ends:
                 break
         self._at("after_apply")
-        return bool(waiting)
 
     def _apply(self, entry: Entry) -> None:
         check(

@@ -15,11 +15,19 @@ class Pump:
     Args:
         loop: where the steps run.
         step: does a bounded piece of work; True when more is left.
+        on_failed: told what a step raised; none follows it.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, step: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        step: Callable[[], bool],
+        *,
+        on_failed: Callable[[Exception], None],
+    ) -> None:
         self._loop = loop
         self._step = step
+        self._on_failed = on_failed
         self._handle: asyncio.Handle | None = None
         self._stopped = False
 
@@ -42,5 +50,11 @@ class Pump:
 
     def _turn(self) -> None:
         self._handle = None
-        if self._step():
+        try:
+            more = self._step()
+        except Exception as error:  # noqa: BLE001 - the steps' supervisor
+            self._stopped = True
+            self._on_failed(error)
+            return
+        if more:
             self.poke()

@@ -57,6 +57,7 @@ class Committer:
         self._running: asyncio.Future[None] | None = None
         self._running_bytes = 0
         self._closed = False
+        self._failure: Broken | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tianlu-db-commit")
 
     @property
@@ -72,40 +73,50 @@ class Committer:
     def on_applied(self, index: Index, term: Term) -> None:
         """Note the state machine's new position; commit now or when the interval ends."""
         self._applied = (index, term)
-        self.on_changed()
+        self._dirty = True
+        self._schedule()
 
     def on_changed(self) -> None:
-        """Note that the state has changed otherwise than by the log: compaction went on."""
-        self._dirty = True
-        if self._running is not None or self._closed:
+        """Note that the state may have changed otherwise than by the log: compaction went on."""
+        self._dirty = self._dirty or self._backend.pending_ops > 0
+        self._schedule()
+
+    async def close(self, *, commit: bool) -> None:
+        """Wait for a running commit, commit the rest if told to, and end the thread.
+
+        Raises:
+            Broken: a commit has failed; nothing is lost, because the log still has it.
+        """
+        self._closed = True
+        self._disarm()
+        if self._running is not None:
+            await asyncio.wait([self._running])
+        if commit and self._dirty and self._failure is None:
+            self._start()
+            if self._running is not None:
+                await asyncio.wait([self._running])
+        self._thread.shutdown()
+        if commit and self._failure is not None:
+            raise self._failure
+
+    def _schedule(self) -> None:
+        if self._running is not None or self._closed or not self._dirty:
             return
         if self._backend.pending_ops >= self._operations_max:
             self._start()
         elif self._timer is None:
             self._timer = self._loop.call_later(self._interval_seconds, self._start)
 
-    async def close(self, *, commit: bool) -> None:
-        """Wait for a running commit, commit the rest if told to, and end the thread.
-
-        Raises:
-            Broken: the last commit failed.
-        """
-        self._closed = True
-        self._disarm()
-        if self._running is not None:
-            await asyncio.wait([self._running])
-        if commit and self._dirty:
-            batch = self._backend.freeze(*self._applied)
-            await self._loop.run_in_executor(self._thread, self._write, batch)
-            self._backend.finish(batch)
-        self._thread.shutdown()
-
     def _start(self) -> None:
         self._disarm()
         self._dirty = False
         index, term = self._applied
         self._running_bytes = self._backend.pending_bytes
-        batch = self._backend.freeze(index, term)
+        try:
+            batch = self._backend.freeze(index, term)
+        except Exception as error:  # noqa: BLE001 - a timer's supervisor: stops the node
+            self._fail(error)
+            return
         self._running = asyncio.ensure_future(
             self._loop.run_in_executor(self._thread, self._write, batch)
         )
@@ -128,11 +139,15 @@ class Committer:
             self._backend.finish(batch)
             self._running_bytes = 0
             self._on_committed(index)
-        except Exception as failure:  # noqa: BLE001 - this callback's supervisor: stops the node
-            self._on_failed(_as_broken(failure))
+        except Exception as error:  # noqa: BLE001 - this callback's supervisor: stops the node
+            self._fail(error)
             return
-        if self._dirty:
-            self.on_changed()
+        self._schedule()
+
+    def _fail(self, error: Exception) -> None:
+        self._closed = True
+        self._failure = _as_broken(error)
+        self._on_failed(self._failure)
 
     def _at(self, point: str) -> None:
         if self._crash_hook is not None:

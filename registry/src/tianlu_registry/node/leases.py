@@ -74,7 +74,8 @@ class LeaseKeeper:
             _log.info("lease.postponed reason=%s", error)
 
     def _revoke_expired(self, now: float) -> None:
-        for lease_id in self._lessor.expired(now, REVOCATIONS_IN_FLIGHT_MAX):
+        room = REVOCATIONS_IN_FLIGHT_MAX - len(self._revoking)
+        for lease_id in self._lessor.expired(now, room):
             if lease_id in self._revoking:
                 continue
             answered = self._propose(CommandKind.LEASE_REVOKE, LeaseRevokeRequest(ID=lease_id))

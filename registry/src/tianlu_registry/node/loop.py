@@ -72,7 +72,7 @@ class ReadyLoop:
             loop, request=self._read_index, timeout_seconds=request_timeout_seconds
         )
         self._reads.on_applied(applier.applied_index)
-        self._apply_pump = Pump(loop, self._apply_turn)
+        self._apply_pump = Pump(loop, self._apply, on_failed=self.fail)
         self._drive_due = False
         self._stopped = False
         self._writer: WriterThread | None = None
@@ -143,11 +143,11 @@ class ReadyLoop:
         if self._applier.waiting_count:
             self._apply_pump.poke()
 
-    def fail(self, error: Broken) -> None:
-        """Stop for good: something broke. The first error counts."""
+    def fail(self, error: Exception) -> None:
+        """Stop for good: something broke. The first error counts; an unforeseen one is a bug."""
         if not self._stopped:
             self.stop()
-            self._on_failed(error)
+            self._on_failed(error if isinstance(error, Broken) else _as_invariant_broken(error))
 
     def stop(self) -> None:
         """Refuse everything from now on and fail who waits, with `Stopped`."""
@@ -176,12 +176,15 @@ class ReadyLoop:
             self._drive()
         except Unavailable:
             raise
-        except Broken as error:
+        except Exception as error:  # noqa: BLE001 - the loop's supervisor
             self.fail(error)
-        except Exception as error:  # noqa: BLE001 - the loop's supervisor: an unforeseen error is a bug
-            self.fail(_as_invariant_broken(error))
 
     def _drive(self) -> None:
+        self._take_readies()
+        if self._applier.waiting_count and not self._apply_pump.is_running and self._apply():
+            self._apply_pump.poke()
+
+    def _take_readies(self) -> None:
         while self._raft.has_ready():
             self._do(self._raft.ready())
 
@@ -198,33 +201,21 @@ class ReadyLoop:
             self._writer.write(ready.number, ready.hard_state, ready.entries)
         if ready.read_states:
             self._reads.on_read_states(ready.read_states)
-        if ready.committed_entries:
-            self._applier.submit(ready.committed_entries)
-            if not self._apply_pump.is_running and self._apply():
-                self._apply_pump.poke()
-
-    def _apply_turn(self) -> bool:
-        more = False
-
-        def apply() -> None:
-            nonlocal more
-            more = self._apply()
-
-        self._guarded(apply)
-        return more and not self._stopped
+        self._applier.submit(ready.committed_entries)
 
     def _apply(self) -> bool:
-        """Apply a slice; True when another may follow at once."""
+        """Apply a slice; True when another may follow in the next turn."""
         committer = self._committer
         if committer is None or committer.is_behind:
-            return False
+            return False  # `on_committed` resumes
         applier = self._applier
-        more = applier.apply_slice()
+        applier.apply_slice()
         self._raft.on_applied(applier.applied_index)
         self._reads.on_applied(applier.applied_index)
         committer.on_applied(applier.applied_index, applier.applied_term)
         self._on_applied()
-        return more
+        self._take_readies()  # the core may have held entries back until these were applied
+        return applier.waiting_count > 0
 
 
 def _as_invariant_broken(error: Exception) -> Broken:

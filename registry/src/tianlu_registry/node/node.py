@@ -24,6 +24,7 @@ from tianlu_registry.node.applier import Applier
 from tianlu_registry.node.background import Pump
 from tianlu_registry.node.command import CommandKind, Request
 from tianlu_registry.node.committer import Committer
+from tianlu_registry.node.compaction import PhysicalCompaction
 from tianlu_registry.node.config import MIB, NodeConfig
 from tianlu_registry.node.crash import CrashHook, hook_from_environment
 from tianlu_registry.node.datadir import DataDir
@@ -42,9 +43,8 @@ _log = logging.getLogger(__name__)
 LOG_BYTES_KEPT_MAX: Final = 64 * MIB
 """Above this the log in memory keeps nothing behind the database, whatever `wal_entries_kept`."""
 
-COMPACTION_STEP_REVISIONS: Final = 256
 CATCH_UP_STEP_EVENTS: Final = 512
-"""Work done in one turn of the loop by the background pumps: about a millisecond each."""
+"""Events of history read in one turn of the loop: about a millisecond."""
 
 GIL_SWITCH_SECONDS: Final = 0.0005
 """How long a thread may hold the interpreter while another wants it. With Python's default of 5 ms
@@ -68,6 +68,7 @@ class Node:
         machine: the replicated state. Others may read it between two turns of the loop; only the
             log changes it.
         space: whether there is room for writes.
+        compaction: the removal of compacted history.
         stopped_with: the error that stopped the node; None while it runs and after `stop`.
     """
 
@@ -97,8 +98,7 @@ class Node:
         backend = recovered.backend
         lessor = Lessor(backend, ttl_seconds_min=config.lease_ttl_seconds_min)
         mvcc = MvccStore(backend, lessor)
-        self._catch_up_pump = Pump(loop, self._catch_up)
-        self._compaction_pump = Pump(loop, self._compact)
+        self._catch_up_pump = Pump(loop, self._catch_up, on_failed=self.fail)
         hub = WatchHub(mvcc, on_lagging=self._catch_up_pump.poke)
         self.machine: Final = StateMachine(mvcc, lessor, hub, self.identity, loop.time)
         self._proposals = ProposalTable(
@@ -154,8 +154,9 @@ class Node:
             disk_free_bytes=data_dir.free_bytes,
         )
         self._leases = LeaseKeeper(lessor, self._propose_own)
-        self._compacted_waiters: list[asyncio.Future[None]] = []
-        self._compaction_waits = False
+        self.compaction: Final = PhysicalCompaction(
+            loop, mvcc, self._committer, on_failed=self.fail
+        )
 
     @classmethod
     async def start(
@@ -185,6 +186,10 @@ class Node:
         data_dir = DataDir.acquire(config.data_dir)
         try:
             recovered = recover(config, data_dir)
+        except BaseException:
+            data_dir.release()
+            raise
+        try:
             node = cls(
                 config,
                 data_dir,
@@ -193,6 +198,8 @@ class Node:
                 crash_hook=crash_hook or hook_from_environment(os.environ),
             )
         except BaseException:
+            recovered.wal.close()
+            recovered.backend.close()
             data_dir.release()
             raise
         try:
@@ -239,6 +246,10 @@ class Node:
         """
         return self._ready_loop.read()
 
+    def fail(self, error: Exception) -> None:
+        """Stop for good because something broke, wherever it was noticed."""
+        self._ready_loop.fail(error)
+
     def raft_status(self) -> RaftStatus:
         """Return what the consensus core says of itself."""
         return self._raft.status()
@@ -267,17 +278,6 @@ class Node:
         """Return the database file's size and the bytes in use within it."""
         return self._backend.db_size, self._backend.db_size_in_use
 
-    def compacted_physically(self) -> asyncio.Future[None]:
-        """Return a future that is done when nothing compacted is left in the database."""
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        self._compacted_waiters.append(waiter)
-        self._compaction_pump.poke()
-        return waiter
-
-    def compact_in_background(self) -> None:
-        """Take note that history was compacted: its records are removed bit by bit."""
-        self._compaction_pump.poke()
-
     async def _run(self, torn_bytes: int) -> None:
         _log.info(
             "node.started member=%x cluster=%x applied_index=%d last_index=%d torn_bytes=%d",
@@ -291,7 +291,7 @@ class Node:
         self._ready_loop.campaign()
         self._tick_handle = self._loop.call_later(self._tick_seconds, self._tick)
         await self._ready
-        self._compaction_pump.poke()
+        self.compaction.start()
         _log.info(
             "node.ready applied_index=%d revision=%d",
             self._applier.applied_index,
@@ -308,12 +308,8 @@ class Node:
         if self._tick_handle is not None:
             self._tick_handle.cancel()
         self._catch_up_pump.stop()
-        self._compaction_pump.stop()
+        self.compaction.stop()
         self.machine.hub.close(error)
-        for waiter in self._compacted_waiters:
-            if not waiter.done():
-                waiter.set_exception(Stopped())
-        self._compacted_waiters.clear()
 
     def _on_failed(self, error: Broken) -> None:
         self.stopped_with = error
@@ -332,11 +328,14 @@ class Node:
         # One tick however late this comes: see raft/DESIGN.md, duty 12.
         self._tick_handle = self._loop.call_later(self._tick_seconds, self._tick)
         now = self._loop.time()
-        self._ready_loop.tick(now)
-        self._leases.tick(now)
-        if now - self._measured_at >= MEASURE_EVERY_SECONDS:
-            self._measured_at = now
-            self.space.measure()
+        try:
+            self._ready_loop.tick(now)
+            self._leases.tick(now)
+            if now - self._measured_at >= MEASURE_EVERY_SECONDS:
+                self._measured_at = now
+                self.space.measure()
+        except Exception as error:  # noqa: BLE001 - the timer's supervisor
+            self.fail(error)
 
     def _on_soft_state(self, soft_state: SoftState) -> None:
         leads = soft_state.role is Role.LEADER
@@ -366,28 +365,13 @@ class Node:
         self._writer.release(up_to)
         self.space.measure()
         self._ready_loop.on_committed()
-        if self._compaction_waits:
-            self._compaction_pump.poke()
+        self.compaction.on_committed()
 
     def _propose_own(self, kind: CommandKind, request: Request) -> asyncio.Future[Any]:
         return self._ready_loop.propose(kind, request, request.SerializeToString())
 
     def _catch_up(self) -> bool:
         return self.machine.hub.catch_up(CATCH_UP_STEP_EVENTS)
-
-    def _compact(self) -> bool:
-        self._compaction_waits = self._committer.is_behind
-        if self._compaction_waits:
-            return False
-        is_done = self.machine.mvcc.compaction_step(COMPACTION_STEP_REVISIONS)
-        if self._backend.pending_ops:
-            self._committer.on_changed()
-        if is_done:
-            waiters, self._compacted_waiters = self._compacted_waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-        return not is_done
 
 
 def _raft_node(config: NodeConfig, recovered: Recovered) -> RawNode:

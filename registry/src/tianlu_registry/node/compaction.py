@@ -1,0 +1,79 @@
+"""Removing compacted history from the database, a little in each turn of the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from tianlu_registry.errors import Stopped
+from tianlu_registry.mvcc import MvccStore
+from tianlu_registry.node.background import Pump
+from tianlu_registry.node.committer import Committer
+
+STEP_KEYS: Final = 256
+"""Keys whose history is removed in one turn: about a millisecond."""
+
+
+class PhysicalCompaction:
+    """Drives `MvccStore.compaction_step`.
+
+    It stops while the committer is behind: what is removed waits in memory for the disk, and a
+    compaction may remove more than memory should hold.
+
+    Args:
+        loop, mvcc, committer: the node's.
+        on_failed: told what a step raised; nothing is removed any more.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        mvcc: MvccStore,
+        committer: Committer,
+        *,
+        on_failed: Callable[[Exception], None],
+    ) -> None:
+        self._loop = loop
+        self._mvcc = mvcc
+        self._committer = committer
+        self._pump = Pump(loop, self._step, on_failed=on_failed)
+        self._waiters: list[asyncio.Future[None]] = []
+        self._paused = False
+
+    def start(self) -> None:
+        """Take note that there may be something to remove."""
+        self._pump.poke()
+
+    def finished(self) -> asyncio.Future[None]:
+        """Return a future that is done when nothing is left to remove; `Stopped` by `stop`."""
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._waiters.append(waiter)
+        self._pump.poke()
+        return waiter
+
+    def on_committed(self) -> None:
+        """Take note that less waits for the disk now."""
+        if self._paused:
+            self._pump.poke()
+
+    def stop(self) -> None:
+        """Remove nothing more; a restart resumes."""
+        self._pump.stop()
+        for waiter in self._take_waiters():
+            waiter.set_exception(Stopped())
+
+    def _step(self) -> bool:
+        self._paused = self._committer.is_behind
+        if self._paused:
+            return False
+        is_done = self._mvcc.compaction_step(STEP_KEYS)
+        self._committer.on_changed()
+        if is_done:
+            for waiter in self._take_waiters():
+                waiter.set_result(None)
+        return not is_done
+
+    def _take_waiters(self) -> list[asyncio.Future[None]]:
+        waiters, self._waiters = self._waiters, []
+        return [waiter for waiter in waiters if not waiter.done()]
