@@ -144,6 +144,12 @@ class RaftLog:
         Returns:
             The first index whose former entry is gone, or None if the log only grew.
         """
+        if entries:
+            first, last = entries[0].index, entries[-1].index
+            check(
+                (first, last) == (index + 1, index + len(entries)),
+                f"entries [{first}, {last}] do not follow {index}",
+            )
         for position, entry in enumerate(entries):
             if not self.matches(entry.index, entry.term):
                 return self._replace_end(entries[position:])
@@ -152,7 +158,6 @@ class RaftLog:
     def _replace_end(self, entries: Sequence[Entry]) -> Index | None:
         start = entries[0].index
         check(start > self.committed, f"committed entry {start} would be replaced")
-        check(start <= self.last_index + 1, f"entry {start} leaves a gap after {self.last_index}")
         truncated = start <= self.last_index
         if start <= self.stable_index:
             self.stable_index = Index(start - 1)
@@ -162,7 +167,6 @@ class RaftLog:
         self._taken = min(self._taken, len(self._unstable))
         self._unstable += entries
         self.last_index = entries[-1].index
-        check(self.last_index == self.stable_index + len(self._unstable), "entries with a gap")
         return start if truncated else None
 
     # Becoming durable, committed and applied
