@@ -67,6 +67,10 @@ PATHS: Final[Mapping[str, str]] = MappingProxyType(
 """Unary methods, by path. The streaming ones are in `etcd_json_stream.py`."""
 
 
+BODY_BYTES_MAX: Final = 3 * 1024 * 1024
+"""Longest body: a request at the store's limit, in base64, and as much overhead as gRPC gets."""
+
+
 def add_routes(router: HttpRouter, grpc: GrpcApp) -> None:
     """Serve every path of `PATHS`: by the method's gRPC handler if there is one, else with 501."""
     for path, name in PATHS.items():
@@ -84,7 +88,7 @@ class _UnaryRoute:
         self._request_class: type[Message] = GetMessageClass(descriptor.input_type)
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
-        message = decode_json(await request.body(), self._request_class)
+        message = decode_json(await request.body(BODY_BYTES_MAX), self._request_class)
         method = self._grpc.methods.get(self._path)
         if method is None:
             raise RpcError(StatusCode.UNIMPLEMENTED, f"tianlu: {self._path} is not implemented")

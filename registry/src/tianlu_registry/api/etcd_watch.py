@@ -29,7 +29,7 @@ from tianlu_registry.api.errors import error_status
 from tianlu_registry.api.etcd_watch_wire import GrpcWatchWire, WatchWire
 from tianlu_registry.api.grpc_asgi import RpcContext
 from tianlu_registry.engine.store import Store
-from tianlu_registry.errors import Compacted, Stopped
+from tianlu_registry.errors import Compacted, EmptyWatchRange, Stopped
 from tianlu_registry.mvcc.types import WatchBatch, Watcher, WatchSpec
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,6 @@ _FIRST_KEY = b"\0"
 _NO_END = b"\0"
 _JITTER = 0.1
 _DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream"
-_EMPTY_RANGE = "mvcc: watcher range is empty"
 
 
 class CallControl(Protocol):
@@ -237,7 +236,7 @@ class WatchStream:
         if request.start_revision < 0:
             return Compacted.text
         if end and end != _NO_END and key >= end:
-            return _EMPTY_RANGE
+            return EmptyWatchRange.text
         if request.watch_id != 0 and request.watch_id in self._watches:
             return _DUPLICATE_ID
         return None

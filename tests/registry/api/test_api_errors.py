@@ -1,0 +1,88 @@
+"""The table of errors is total, and etcd's pairs of code and text are etcd's."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import pytest
+from google.rpc.error_details_pb2 import BadRequest
+
+import tianlu_registry
+from tianlu_registry import errors
+from tianlu_registry.api.errors import CODES, HTTP_STATUSES, code_of, error_status
+from tianlu_registry.api.grpc_asgi import StatusCode
+
+
+def all_errors() -> list[type[errors.RegistryError]]:
+    """Every error class of every module of the registry."""
+    for module in pkgutil.walk_packages(tianlu_registry.__path__, "tianlu_registry."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    found: list[type[errors.RegistryError]] = [errors.RegistryError]
+    for kind in found:
+        found.extend(sub for sub in kind.__subclasses__() if sub not in found)
+    return found
+
+
+def test_every_error_has_a_code_and_a_text() -> None:
+    kinds = all_errors()
+    assert len(kinds) > 30
+    for kind in kinds:
+        assert code_of(kind) is not StatusCode.OK
+        assert kind.text.startswith(("etcdserver: ", "mvcc: ", "tianlu: "))
+
+
+def test_every_code_has_an_http_status() -> None:
+    assert set(HTTP_STATUSES) == set(StatusCode)
+
+
+def test_the_table_names_no_class_in_vain() -> None:
+    """An entry that repeats its parent's code would only hide a mistake."""
+    for kind, code in CODES.items():
+        parent = next((base for base in kind.__mro__[1:] if base in CODES), None)
+        assert parent is None or CODES[parent] is not code, kind
+
+
+# Source: etcd api/v3rpc/rpctypes/error.go.
+ETCD = {
+    errors.EmptyKey: (3, "etcdserver: key is not provided"),
+    errors.KeyNotFound: (3, "etcdserver: key not found"),
+    errors.ValueProvided: (3, "etcdserver: value is provided"),
+    errors.LeaseProvided: (3, "etcdserver: lease is provided"),
+    errors.TooManyOperations: (3, "etcdserver: too many operations in txn request"),
+    errors.DuplicateKey: (3, "etcdserver: duplicate key given in txn request"),
+    errors.InvalidSortOption: (3, "etcdserver: invalid sort option"),
+    errors.Compacted: (11, "etcdserver: mvcc: required revision has been compacted"),
+    errors.FutureRevision: (11, "etcdserver: mvcc: required revision is a future revision"),
+    errors.NoSpace: (8, "etcdserver: mvcc: database space exceeded"),
+    errors.LeaseNotFound: (5, "etcdserver: requested lease not found"),
+    errors.LeaseExists: (9, "etcdserver: lease already exists"),
+    errors.LeaseTtlTooLarge: (11, "etcdserver: too large lease TTL"),
+    errors.MemberNotFound: (5, "etcdserver: member not found"),
+    errors.RequestTooLarge: (3, "etcdserver: request is too large"),
+    errors.TooManyRequests: (8, "etcdserver: too many requests"),
+    errors.NoLeader: (14, "etcdserver: no leader"),
+    errors.Stopped: (14, "etcdserver: server stopped"),
+    errors.RequestTimeout: (14, "etcdserver: request timed out"),
+}
+
+
+@pytest.mark.parametrize("kind", ETCD)
+def test_etcd_clients_find_what_they_match(kind: type[errors.RegistryError]) -> None:
+    status = error_status(kind())
+    assert status is not None
+    assert (status.code, status.message) == ETCD[kind]
+
+
+def test_a_wrong_field_is_named_for_programs_too() -> None:
+    status = error_status(errors.InvalidArgument("ports[0].number", "is 0"))
+    assert status is not None
+    (details,) = status.details
+    assert details == BadRequest(
+        field_violations=[{"field": "ports[0].number", "description": "is 0"}]
+    )
+
+
+def test_strangers_are_not_in_the_table() -> None:
+    assert error_status(ValueError("x")) is None
