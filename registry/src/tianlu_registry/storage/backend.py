@@ -21,6 +21,7 @@ transaction may pass between threads, and why each commit is synced although the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,7 +95,8 @@ class LmdbBackend:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             data = directory / _DATA_FILE
-            if data.exists():
+            is_new = not data.exists()
+            if not is_new:
                 map_bytes = max(map_bytes, data.stat().st_size + _MAP_SLACK_BYTES)
         except OSError as error:
             raise StorageFailed(f"cannot use {directory}: {error.strerror}") from error
@@ -108,6 +110,10 @@ class LmdbBackend:
                 # no reader older than the newest commit.
                 lock=False,
             )
+        if is_new:
+            # LMDB syncs the file, not its name: without this a power loss could take both.
+            _sync_directory(directory)
+            _sync_directory(directory.parent)
         return cls(env, map_bytes=map_bytes)
 
     def close(self) -> None:
@@ -313,6 +319,15 @@ def _write_layer(txn: lmdb.Transaction, db: Database, layer: Layer) -> None:
             txn.delete(key, db=db)
         else:
             txn.put(key, value, db=db)
+
+
+def _sync_directory(directory: Path) -> None:
+    with _mapped_errors():
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
