@@ -87,7 +87,8 @@ async def test_time_to_live(store: Store, prefix: bytes) -> None:
 async def test_keep_alive(store: Store) -> None:
     lease = await grant(store, 50)
     answer = await store.lease_keep_alive(lease)
-    assert (answer.TTL, answer.ID) == (50, lease)
+    renewed = (answer.ID, answer.TTL)
+    assert renewed == (lease, 50)
     await revoke(store, lease)
     assert (await store.lease_keep_alive(lease)).TTL == 0
 
