@@ -15,6 +15,8 @@ import * as esbuild from "esbuild";
 const here = path.dirname(fileURLToPath(import.meta.url));
 const modules = path.join(here, "node_modules");
 const dist = path.join(here, "..", "src", "tianlu_console", "static", "dist");
+// What each icon's own <svg> says of its lines; a <symbol> loses that element and so must say it itself.
+const STROKES = 'fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round"';
 const COMPRESSIBLE = new Set([".js", ".css", ".svg", ".txt"]);
 
 async function main() {
@@ -67,7 +69,7 @@ async function sprite(files) {
     const source = path.join(modules, "@tabler", "icons", "icons", "outline", `${name}.svg`);
     const svg = await readFile(source, "utf8");
     const body = svg.slice(svg.indexOf(">", svg.indexOf("<svg")) + 1, svg.lastIndexOf("</svg>"));
-    symbols.push(`<symbol id="${name}" viewBox="0 0 24 24">${body.trim()}</symbol>`);
+    symbols.push(`<symbol id="${name}" viewBox="0 0 24 24" ${STROKES}>${body.trim()}</symbol>`);
   }
   const text = `<svg xmlns="http://www.w3.org/2000/svg">${symbols.join("")}</svg>\n`;
   await writeHashed(files, "icons.svg", text);

@@ -22,6 +22,7 @@ export function startLive() {
   };
 
   stream.addEventListener("htmx:sse:after:connection", () => setState("up"));
+  stream.addEventListener("htmx:sse:after:message", (event) => showRevision(event.detail.message.data));
   stream.addEventListener("htmx:sse:error", () => setState("down"));
   stream.addEventListener("htmx:sse:close", (event) => {
     if (event.detail.reason !== "removed") retryLater();
@@ -32,4 +33,11 @@ export function startLive() {
   stream.addEventListener("htmx:sse:before:connection", (event) => {
     if (event.detail.connection.attempt > 0) setState("down");
   });
+}
+
+/** The header says which revision the page has heard of; events that are not about the catalogue carry 0. */
+function showRevision(data) {
+  const { revision } = JSON.parse(data);
+  const shown = document.querySelector("#source [data-revision]");
+  if (shown && revision > Number(shown.textContent)) shown.textContent = revision;
 }

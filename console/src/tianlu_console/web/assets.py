@@ -46,7 +46,7 @@ class Assets:
     def router(self) -> APIRouter:
         """Return the route that serves the files."""
         router = APIRouter()
-        router.add_api_route("/static/{name}", self.serve, methods=["GET", "HEAD"])
+        router.add_api_route("/static/{name}", self.serve, methods=["GET"])
         return router
 
     def serve(self, request: Request, name: str) -> Response:

@@ -33,7 +33,7 @@ CONTENT_SECURITY_POLICY: Final = (
     "connect-src 'self'; "
     "form-action 'self'; "
     "frame-ancestors 'none'; "
-    "base-uri 'none'; "
+    "base-uri 'none'"
 )
 
 SECURITY_HEADERS: Final = {
