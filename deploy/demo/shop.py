@@ -57,6 +57,7 @@ async def _registered(service: str, port: int) -> AsyncIterator[None]:
         registration = await client.register(
             service,
             port=port,
+            address="127.0.0.1",  # where it listens; the SDK would name this host
             version=VERSION,
             metadata={"pid": str(os.getpid()), "language": "python"},
         )

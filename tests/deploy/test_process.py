@@ -23,7 +23,8 @@ import http.server, json, os, sys, pathlib, signal, time
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if pathlib.Path(sys.argv[2]).exists(): time.sleep(60)
-        self.send_response(200); self.end_headers()
+        ready = not pathlib.Path(sys.argv[2]).with_name("not-ready").exists()
+        self.send_response(200 if ready else 503); self.end_headers()
     def log_message(self, *a): pass
 server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
 path = pathlib.Path(sys.argv[1])
@@ -117,6 +118,30 @@ async def test_a_part_that_hangs_is_killed_and_started_again(
     await harness.until(lambda: any("stopped answering" in line for line in harness.said))
     (tmp_path / "hang").unlink()
     await harness.until(lambda: harness.process.restarts == 1)
+    await harness.until(lambda: harness.process.state is PartState.SERVING)
+
+
+async def test_a_part_that_says_it_is_not_ready_is_left_alone(
+    tmp_path: Path, start: Callable[[Part], Harness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_module, "STUCK_SECONDS", 0.2)
+    monkeypatch.setattr(process_module, "PROBE_INTERVAL_SECONDS", 0.1)
+    harness = start(server_part(tmp_path))
+    await harness.until(lambda: harness.process.state is PartState.SERVING)
+    (tmp_path / "not-ready").touch()
+    await harness.until(lambda: harness.process.state is PartState.NOT_READY)
+    probes = 0
+
+    async def count(probe: Probe, addresses: dict[str, object]) -> process_module.Answer:
+        nonlocal probes
+        probes += 1
+        return await ask(probe, addresses)
+
+    ask = process_module.ask
+    monkeypatch.setattr(process_module, "ask", count)
+    await harness.until(lambda: probes > 5)
+    assert harness.process.restarts == 0
+    (tmp_path / "not-ready").unlink()
     await harness.until(lambda: harness.process.state is PartState.SERVING)
 
 

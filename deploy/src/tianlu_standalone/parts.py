@@ -12,7 +12,7 @@ from tianlu_standalone.datadir import DataDir
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Where a part answers 200 while it serves.
+    """Where a part answers 200 while it serves, and another status while it lives but cannot.
 
     Attributes:
         path: of a GET request.
@@ -104,7 +104,7 @@ def platform_parts(data: DataDir, listen: str, status_socket: Path) -> tuple[Par
             "console",
             tianlu("console", *common("console"), "--listen", console, "--registry", registry),
             run_file=run_file("console"),
-            probe=Probe("/console/healthz", socket=data.socket("console")),
+            probe=Probe("/readyz", socket=data.socket("console")),
             stop_order=2,
         ),
         Part(

@@ -1,9 +1,9 @@
 """One part's process: started, watched, probed, restarted with backoff, stopped.
 
-States of a part, in order: starting -> serving -> (dead -> waiting -> starting)* -> stopped. A
-part that does not serve
-within `START_SECONDS`, or stops answering its probe for `STUCK_SECONDS`, is killed: for a
-process whose Python is stuck while Envoy still accepts connections that is the only cure.
+States: starting -> serving <-> not ready or unresponsive; after its end waiting -> starting; at
+last stopped. A part that does not serve within `START_SECONDS`, or gives no answer to its probe for
+`STUCK_SECONDS`, is killed: for a process whose Python is stuck while Envoy still accepts
+connections that is the only cure. One that answers that it is not ready is left alone.
 """
 
 from __future__ import annotations
@@ -40,9 +40,18 @@ class PartState(Enum):
 
     STARTING = "starting"
     SERVING = "serving"
+    NOT_READY = "not ready"
     UNRESPONSIVE = "unresponsive"
     WAITING = "waiting"
     STOPPED = "stopped"
+
+
+class Answer(Enum):
+    """What a probe found."""
+
+    SERVES = "200"
+    NOT_READY = "any other status"
+    NONE = "no answer in time"
 
 
 def die_with_parent() -> None:
@@ -166,9 +175,14 @@ class PartProcess:
         served = False
         while True:
             self._read_addresses()
-            if await self._serves():
+            answer = await self._ask()
+            if answer is Answer.SERVES:
                 last_good, served = time.monotonic(), True
                 self._become(PartState.SERVING)
+            elif answer is Answer.NOT_READY and served:
+                # It says itself that it cannot serve: alive, and killing it would mend nothing.
+                last_good = time.monotonic()
+                self._become(PartState.NOT_READY)
             else:
                 silent = time.monotonic() - last_good
                 if served and silent > PROBE_INTERVAL_SECONDS:
@@ -182,11 +196,11 @@ class PartProcess:
                 PROBE_INTERVAL_SECONDS if served else STARTING_PROBE_INTERVAL_SECONDS
             )
 
-    async def _serves(self) -> bool:
+    async def _ask(self) -> Answer:
         if self.part.run_file is not None and not self.addresses:
-            return False
+            return Answer.NONE
         probe = self.part.probe
-        return probe is None or await answers(probe, self.addresses)
+        return Answer.SERVES if probe is None else await ask(probe, self.addresses)
 
     def _read_addresses(self) -> None:
         if self.part.run_file is None:
@@ -215,8 +229,8 @@ class PartProcess:
             self._changed()
 
 
-async def answers(probe: Probe, addresses: dict[str, Any]) -> bool:
-    """Say whether a part answers its probe with 200 in time."""
+async def ask(probe: Probe, addresses: dict[str, Any]) -> Answer:
+    """Ask a part whether it serves."""
     base = "http://part"
     transport = None
     if probe.socket is not None:
@@ -224,14 +238,15 @@ async def answers(probe: Probe, addresses: dict[str, Any]) -> bool:
     else:
         base = addresses.get(probe.address_key, "")
         if not base:
-            return False
+            return Answer.NONE
     try:
         async with httpx.AsyncClient(
             transport=transport, timeout=PROBE_TIMEOUT_SECONDS, trust_env=False
         ) as client:
-            return (await client.get(base + probe.path)).status_code == httpx.codes.OK
+            status = (await client.get(base + probe.path)).status_code
     except httpx.HTTPError:
-        return False
+        return Answer.NONE
+    return Answer.SERVES if status == httpx.codes.OK else Answer.NOT_READY
 
 
 def _describe(code: int) -> str:

@@ -39,6 +39,7 @@ class StatusServer:
             log_level="warning",
             access_log=False,
             lifespan="off",
+            interface="asgi3",  # a bound method looks like the older interface to it
             ws="none",
         )
         self._server = _QuietServer(config)
