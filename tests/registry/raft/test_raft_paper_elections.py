@@ -163,16 +163,27 @@ def test_5_2_a_candidate_that_hears_from_a_legitimate_leader_follows_it(term: in
 
 
 def test_5_2_election_timeouts_are_random_within_a_fixed_interval():
-    def ticks_to_campaign(seed: int) -> int:
-        member = BenchMember(seed=seed)
-        ticks = 0
-        while member.status.role is Role.FOLLOWER:
-            member.tick()
-            ticks += 1
-        return ticks
-
-    waited = {ticks_to_campaign(seed) for seed in range(200)}
+    waited = {ticks_to_campaign(BenchMember(seed=seed)) for seed in range(200)}
     assert waited == set(range(ELECTION_TICKS, 2 * ELECTION_TICKS))
+
+
+def ticks_to_campaign(member: BenchMember) -> int:
+    ticks = 0
+    while member.status.role is Role.FOLLOWER:
+        member.tick()
+        ticks += 1
+    return ticks
+
+
+def test_5_2_granting_a_vote_puts_off_the_own_campaign_and_refusing_does_not():
+    """Figure 2, followers: an election timeout counts from a leader's message or a vote given."""
+    timeout = ticks_to_campaign(BenchMember(log=log_of(1), term=2))
+    for last, campaigns in (((9, 1), False), ((0, 0), True)):
+        member = BenchMember(log=log_of(1), term=2)
+        member.tick(timeout - 1)
+        member.step(member.request(3, term=2, last=last))
+        member.tick()
+        assert (member.status.role is Role.PRE_CANDIDATE) is campaigns
 
 
 def test_5_2_a_vote_is_durable_before_it_is_given():
