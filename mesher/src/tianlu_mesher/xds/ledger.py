@@ -143,6 +143,14 @@ class Ledger:
         )
         return next(((each,) for each in changed if each.name in self.alone_first), changed)
 
+    def refused_of(self, desired: ResourceMap) -> list[str]:
+        """Return the names whose desired version was refused."""
+        return [
+            name
+            for name, version in self.refused.items()
+            if name in desired and desired[name].version_info == version
+        ]
+
     def blocked(self, now: float, ack_timeout_seconds: float) -> bool:
         """Whether to wait for Envoy's verdict on the last response before sending another."""
         return any(

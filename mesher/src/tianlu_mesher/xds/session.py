@@ -127,10 +127,12 @@ class DeltaSession:
     @property
     def refused(self) -> tuple[tuple[str, str], ...]:
         """Type and name of every resource whose newest version Envoy refuses."""
+        if self._desired is None:
+            return ()
         return tuple(
             (each, name)
             for each, ledger in self._ledgers.items()
-            for name in sorted(ledger.refused)
+            for name in sorted(ledger.refused_of(self._desired.of_type(each)))
         )
 
     def _holds(self, ledger: Ledger, desired: XdsSnapshot) -> bool:
