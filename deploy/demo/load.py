@@ -1,4 +1,6 @@
-"""A gentle load on the shop: RATE visits a second through the gateway, until SIGTERM.
+"""A gentle load on the shop: RATE visits a second through the gateway.
+
+It begins with the first visit that succeeds and ends on SIGTERM.
 
 Usage: load.py ENTRANCE RATE, such as load.py http://127.0.0.1:8080 20
 """
@@ -28,6 +30,7 @@ class Load:
 
     async def run(self) -> None:
         async with httpx.AsyncClient(timeout=5.0, trust_env=False) as client:
+            await self._until_open(client)
             next_visit = next_report = time.monotonic()
             while True:
                 now = time.monotonic()
@@ -43,6 +46,13 @@ class Load:
                     task.add_done_callback(self._in_flight.discard)
                 next_visit = max(next_visit + self._interval, now)
                 await asyncio.sleep(max(0.0, next_visit - time.monotonic()))
+
+    async def _until_open(self, client: httpx.AsyncClient) -> None:
+        while True:
+            with contextlib.suppress(httpx.HTTPError):
+                if (await client.get(self._url)).is_success:
+                    return
+            await asyncio.sleep(0.1)
 
     async def _visit(self, client: httpx.AsyncClient) -> None:
         try:
