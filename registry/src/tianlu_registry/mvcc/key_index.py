@@ -198,16 +198,24 @@ class KeyIndex:
         if not isinstance(entry, KeyHistory):
             return []
         count = entry.removable(main)
+        if not count:
+            self._remember(key, entry)
+            return []
         removed = entry.revisions[:count]
-        del entry.revisions[:count]
+        entry.revisions = entry.revisions[count:]  # a new list has no spare room
         if not entry.revisions:
             del self._entries[key]
             self._dead.remove(key)
-        elif len(entry.revisions) > 1 or entry.revisions[0] & TOMBSTONE:
-            self.compactable[key] = None
-        elif entry.version == 1:
-            self._entries[key] = entry.revisions[0]
+        else:
+            self._remember(key, entry)
         return removed
+
+    def _remember(self, key: bytes, history: KeyHistory) -> None:
+        """Note a key for the next compaction if that may remove something, or pack it small."""
+        if len(history.revisions) > 1 or history.revisions[0] & TOMBSTONE:
+            self.compactable[key] = None
+        elif history.version == 1:
+            self._entries[key] = history.revisions[0]
 
     # Restoring
 

@@ -57,7 +57,7 @@ class MvccStore:
 
     Args:
         backend: holds the records; the index is rebuilt from it now, which takes time in proportion
-            to the records (about 1.6 s for a million).
+            to the records (about 2.5 s for a million).
         leases: holds the leases that the records name, restored before.
     """
 
