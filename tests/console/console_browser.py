@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvicorn
 from console_catalogue import HandFedCatalogue
-from playwright.async_api import BrowserContext, Page, async_playwright
+from playwright.async_api import BrowserContext, ConsoleMessage, Error, Page, async_playwright
 
 from tianlu_console.access.passwords import Passwords
 from tianlu_console.app import Console, build_console
@@ -92,3 +92,27 @@ async def create_first(page: Page, site: RunningSite) -> None:
     await page.get_by_label("Password again").fill(PASSWORD)
     await page.get_by_role("button", name="Create and sign in").click()
     await page.wait_for_url("**/services")
+
+
+class BrowserProblems:
+    """Collects what the page's own script and the browser complain about."""
+
+    # Chromium logs each answer of 400 and above; whether it was right is the test's business.
+    EXPECTED = ("Failed to load resource",)
+
+    def __init__(self, page: Page) -> None:
+        self.found: list[str] = []
+        self._page = page
+        page.on("console", self._console)
+        page.on("pageerror", self._error)
+
+    def stop(self) -> None:
+        self._page.remove_listener("console", self._console)
+        self._page.remove_listener("pageerror", self._error)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"} and not message.text.startswith(self.EXPECTED):
+            self.found.append(message.text)
+
+    def _error(self, error: Error) -> None:
+        self.found.append(str(error))
