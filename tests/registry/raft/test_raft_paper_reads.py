@@ -161,3 +161,11 @@ def test_pending_reads_are_limited():
 def test_a_follower_answers_heartbeats_with_the_round_that_they_name():
     member = BenchMember(term=1)
     assert member.step(member.heartbeat(2, 1, read_round=4)) == [HeartbeatResponse(2, 1, 1, 4)]
+
+
+def test_a_read_that_is_confirmed_at_once_cancels_no_heartbeat():
+    member = BenchMember(voters=1, learners=1)
+    member.become_leader()
+    member.node.tick()
+    member.node.read_index(7)
+    assert [message.to for message in member.work() if isinstance(message, Heartbeat)] == [2]

@@ -26,7 +26,8 @@ def request_read(raft: Raft, request: ReadRequest) -> None:
     raft.read_only.add(request, raft.log.committed)
     raft.read_only.acknowledge(raft.id, raft.read_only.newest_round)
     answer_confirmed_reads(raft)
-    raft.heartbeats_due = raft.read_only.newest_round > 0
+    if raft.read_only.newest_round:
+        raft.heartbeats_due = True
 
 
 def on_forwarded_read(raft: Raft, message: ReadIndexRequest) -> None:

@@ -117,8 +117,8 @@ def on_heartbeat_response(raft: Raft, response: HeartbeatResponse) -> None:
     if progress is None:
         return
     progress.recent_active = True
-    # What was in flight may have been lost: an answer shows whether the peer lacks anything.
-    progress.paused = False
+    # What was in flight may have been lost. Even a paused follower is sent something now: its
+    # answer tells where replication stands.
     if progress.match < raft.log.last_index or progress.state is ProgressState.PROBE:
         _send_append(raft, response.sender, progress)
     if response.read_round:
