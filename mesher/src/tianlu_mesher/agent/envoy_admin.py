@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from pathlib import Path
 
-import httpx
-
 from tianlu_mesher.errors import EnvoyFailed
+from tianlu_mesher.local_http import ask
 
 _TIMEOUT_SECONDS = 3.0
 
 
 class EnvoyAdmin:
-    """Asks Envoy. Every call raises EnvoyFailed if it does not answer in 3 s."""
+    """Asks Envoy, on a connection for each question."""
 
     def __init__(self, socket_path: Path) -> None:
-        self._client = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(socket_path)),
-            base_url="http://envoy",
-            timeout=_TIMEOUT_SECONDS,
-            trust_env=False,
-        )
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._client.aclose()
+        self._socket = str(socket_path)
 
     async def live(self) -> bool:
         """Whether Envoy has started its listeners and is not draining."""
-        try:
-            return (await self._get("/ready")).status_code == httpx.codes.OK
-        except EnvoyFailed:
-            return False
+        answer = await ask("/ready", unix_socket=self._socket, timeout_seconds=_TIMEOUT_SECONDS)
+        return answer.status == HTTPStatus.OK
 
     async def metrics(self) -> bytes:
-        """Return Envoy's statistics in Prometheus' text format, those that were ever touched."""
-        return (await self._get("/stats/prometheus?usedonly")).content
+        """Return Envoy's statistics in Prometheus' text format, those that were ever touched.
 
-    async def _get(self, path: str) -> httpx.Response:
-        try:
-            return await self._client.get(path)
-        except httpx.HTTPError as error:
-            raise EnvoyFailed(f"Envoy's administration interface: {error!r}") from error
+        Raises:
+            EnvoyFailed: Envoy does not answer within 3 s.
+        """
+        path = "/stats/prometheus?usedonly"
+        answer = await ask(path, unix_socket=self._socket, timeout_seconds=_TIMEOUT_SECONDS)
+        if answer.status != HTTPStatus.OK:
+            raise EnvoyFailed("Envoy's administration interface does not answer")
+        return answer.content

@@ -82,7 +82,6 @@ class Agent:
     async def _stop(self) -> None:
         await self._status.stop()
         await self._ads.stop()
-        await self._admin.close()
         await self._client.close()
         logger.info("agent.stop.complete")
 
@@ -124,7 +123,6 @@ def main(path: str, status_fd: str) -> None:
     """Run the agent whose settings stand in the file `path`."""
     config = AgentConfig.read(Path(path), status_fd=int(status_fd))
     logging.basicConfig(level=config.log_level, format=_LOG_FORMAT, stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     # A counter's time of creation is of no use to anybody here and doubles the page.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     import uvloop

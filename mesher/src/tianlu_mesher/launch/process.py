@@ -25,8 +25,8 @@ from pathlib import Path
 
 from tianlu_mesher.launch import ports
 from tianlu_mesher.launch.child import Child, ChildSpec
-from tianlu_mesher.launch.http_probe import ProbeAnswer, ask
 from tianlu_mesher.launch.plan import LaunchPlan
+from tianlu_mesher.local_http import LocalAnswer, ask
 
 logger = logging.getLogger("tianlu_mesher.launch.process")
 
@@ -198,7 +198,7 @@ class Launcher:
     async def _agent_answers(self) -> bool:
         return (await self._ask_agent("/healthz")).status == HTTPStatus.OK
 
-    async def _ask_agent(self, path: str) -> ProbeAnswer:
+    async def _ask_agent(self, path: str) -> LocalAnswer:
         return await ask(path, address=self._status_address)
 
 
