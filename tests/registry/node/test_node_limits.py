@@ -43,7 +43,7 @@ async def test_a_disk_that_hangs_fills_the_backlog_and_no_more(tmp_path: Path) -
         with pytest.raises(TooManyRequests):
             await put(node.store, b"their bytes are still held")
         may_sync.set()
-        await until(lambda: node.node.proposals_open == 0)
+        await until(lambda: node.node.counts().proposals_pending == 0)
         # Their outcome was unknown; it turns out that they were applied.
         assert (await get(node.store, b"k", b"l", count_only=True)).count == 5
         await put(node.store, b"room again")

@@ -8,16 +8,18 @@ a margin for lagging followers) is no longer needed, because a restart replays f
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from tianlu_registry.errors import Broken, StorageFailed
 from tianlu_registry.node.crash import CrashHook
+from tianlu_registry.node.durations import Durations
 from tianlu_registry.raft.types import Index, Term
 from tianlu_registry.storage.backend import Batch, LmdbBackend
 
-STALL_FACTOR: Final = 10
+STALL_FACTOR: Final = 4
 """Applying and compacting stop while this many times `commit_operations_max` operations wait."""
 
 
@@ -31,6 +33,9 @@ class Committer:
         on_committed: called on the loop with the position that a restart would replay from.
         on_failed: called on the loop with the error that stops the node.
         crash_hook: see `node.crash`.
+
+    Attributes:
+        commit_seconds: how long the commits took.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class Committer:
         on_failed: Callable[[Broken], None],
         crash_hook: CrashHook | None = None,
     ) -> None:
+        self.commit_seconds: Final = Durations()
         self._backend = backend
         self._loop = loop
         self._operations_max = operations_max
@@ -129,7 +135,9 @@ class Committer:
 
     def _write(self, batch: Batch) -> None:
         self._at("before_backend_commit")
+        started = time.perf_counter()
         self._backend.write(batch)
+        self.commit_seconds.add(time.perf_counter() - started)
         self._at("after_backend_commit")
 
     def _finish(self, batch: Batch, index: Index, done: asyncio.Future[None]) -> None:

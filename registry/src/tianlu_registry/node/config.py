@@ -59,7 +59,7 @@ class NodeConfig:
         commit_interval_milliseconds: longest time that applied entries stay out of the database
             file; 1 to 60,000. They are in the WAL: this bounds replay, not loss. Default 100.
         commit_operations_max: commit at once when so many operations wait; at least 1. Default
-            10,000. Ten times as many waiting stop the applier until the disk has caught up.
+            10,000. Four times as many waiting stop the applier until the disk has caught up.
         wal_entries_kept: applied entries that stay in the log behind the database, for followers
             that lag; 0 or more. Default 5,000, etcd's catch-up entries.
         wal_segment_bytes: size at which the WAL starts a new file; 64 KiB to 1 GiB. Default

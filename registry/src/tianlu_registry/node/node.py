@@ -18,24 +18,23 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tianlu_registry.errors import Broken, Stopped
-from tianlu_registry.lease import Lessor
-from tianlu_registry.mvcc import MvccStore, WatchHub
 from tianlu_registry.node.applier import Applier
 from tianlu_registry.node.background import Pump
 from tianlu_registry.node.command import CommandKind, Request
 from tianlu_registry.node.committer import Committer
 from tianlu_registry.node.compaction import PhysicalCompaction
 from tianlu_registry.node.config import MIB, NodeConfig
+from tianlu_registry.node.counts import NodeCounts
 from tianlu_registry.node.crash import CrashHook, hook_from_environment
 from tianlu_registry.node.datadir import DataDir
 from tianlu_registry.node.leases import LeaseKeeper
 from tianlu_registry.node.loop import ReadyLoop
 from tianlu_registry.node.machine import StateMachine
 from tianlu_registry.node.proposals import ProposalTable
-from tianlu_registry.node.recovery import Recovered, recover
+from tianlu_registry.node.recovery import Recovered, raft_node, recover
 from tianlu_registry.node.space import SpaceGuard
 from tianlu_registry.node.writer import WriterThread
-from tianlu_registry.raft import Config, HardState, Index, RawNode, Role, SoftState, Term
+from tianlu_registry.raft import NO_MEMBER, HardState, Index, Role, SoftState, Term
 from tianlu_registry.raft import Status as RaftStatus
 
 _log = logging.getLogger(__name__)
@@ -91,16 +90,21 @@ class Node:
         self._log = recovered.log
         self._on_fatal = on_fatal
         self._closed = False
+        self._leader_id = NO_MEMBER
+        self._leader_changes = 0
         self._ready: asyncio.Future[None] = loop.create_future()
         self._measured_at = loop.time()
         self._tick_handle: asyncio.TimerHandle | None = None
 
         backend = recovered.backend
-        lessor = Lessor(backend, ttl_seconds_min=config.lease_ttl_seconds_min)
-        mvcc = MvccStore(backend, lessor)
         self._catch_up_pump = Pump(loop, self._catch_up, on_failed=self.fail)
-        hub = WatchHub(mvcc, on_lagging=self._catch_up_pump.poke)
-        self.machine: Final = StateMachine(mvcc, lessor, hub, self.identity, loop.time)
+        self.machine: Final = StateMachine.restore(
+            backend,
+            self.identity,
+            loop.time,
+            lease_ttl_seconds_min=config.lease_ttl_seconds_min,
+            on_lagging=self._catch_up_pump.poke,
+        )
         self._proposals = ProposalTable(
             loop,
             first_id=random.SystemRandom().getrandbits(64),
@@ -108,7 +112,7 @@ class Node:
             bytes_max=config.backlog_bytes_max,
             timeout_seconds=config.request_timeout_seconds,
         )
-        self._raft = _raft_node(config, recovered)
+        self._raft = raft_node(config, recovered)
         self._applier = Applier(
             self.machine,
             self._proposals,
@@ -153,9 +157,9 @@ class Node:
             bytes_in_use=lambda: backend.db_size_in_use + self._committer.bytes_waiting,
             disk_free_bytes=data_dir.free_bytes,
         )
-        self._leases = LeaseKeeper(lessor, self._propose_own)
+        self._leases = LeaseKeeper(self.machine.lessor, self._propose_own)
         self.compaction: Final = PhysicalCompaction(
-            loop, mvcc, self._committer, on_failed=self.fail
+            loop, self.machine.mvcc, self._committer, on_failed=self.fail
         )
 
     @classmethod
@@ -269,10 +273,20 @@ class Node:
         """Whether this member leads, as far as it knows."""
         return self._leases.leads
 
-    @property
-    def proposals_open(self) -> int:
-        """Proposals not yet applied."""
-        return len(self._proposals)
+    def counts(self) -> NodeCounts:
+        """Return figures for metrics."""
+        return NodeCounts(
+            wal_sync_seconds=self._writer.sync_seconds,
+            backend_commit_seconds=self._committer.commit_seconds,
+            proposals_failed=self._proposals.failed_count,
+            proposals_pending=len(self._proposals),
+            proposals_pending_bytes=self._proposals.bytes_open,
+            apply_backlog=self._applier.waiting_count,
+            commit_backlog=self._backend.pending_ops,
+            leader_changes=self._leader_changes,
+            keys=self.machine.mvcc.key_count,
+            leases=len(self.machine.lessor),
+        )
 
     def db_sizes(self) -> tuple[int, int]:
         """Return the database file's size and the bytes in use within it."""
@@ -338,6 +352,9 @@ class Node:
             self.fail(error)
 
     def _on_soft_state(self, soft_state: SoftState) -> None:
+        if soft_state.leader_id not in (NO_MEMBER, self._leader_id):
+            self._leader_changes += 1
+            self._leader_id = soft_state.leader_id
         leads = soft_state.role is Role.LEADER
         if leads and not self._leases.leads:
             election_seconds = self.config.election_ticks * self._tick_seconds
@@ -372,15 +389,3 @@ class Node:
 
     def _catch_up(self) -> bool:
         return self.machine.hub.catch_up(CATCH_UP_STEP_EVENTS)
-
-
-def _raft_node(config: NodeConfig, recovered: Recovered) -> RawNode:
-    raft_config = Config(
-        id=recovered.identity.member_id,
-        random=random.SystemRandom(),
-        applied=Index(recovered.backend.applied.index),
-        election_timeout_ticks=config.election_ticks,
-        heartbeat_ticks=config.heartbeat_ticks,
-        uncommitted_bytes_max=config.backlog_bytes_max,
-    )
-    return RawNode(raft_config, recovered.log)

@@ -63,6 +63,9 @@ class ProposalTable:
             fresh random number: `claim` compares the bytes too, so a repeat does no harm.
         count_max, bytes_max: the backlog beyond which `open` refuses.
         timeout_seconds: how long a waiter waits.
+
+    Attributes:
+        failed_count: proposals refused at the maximum, or not answered in time, since the start.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class ProposalTable:
         self._timeout_seconds = timeout_seconds
         self._open: dict[int, Proposal] = {}
         self._bytes = 0
+        self.failed_count = 0
         # Equal timeouts, so deadlines end in the order of opening, which is that of claiming.
         self._deadlines: deque[Proposal] = deque()
 
@@ -105,6 +109,7 @@ class ProposalTable:
         """
         size = len(payload) + command.ENVELOPE_BYTES
         if len(self._open) >= self._count_max or self._bytes + size > self._bytes_max:
+            self.failed_count += 1
             raise TooManyRequests
         proposal_id = self._next_id
         self._next_id = (proposal_id + 1) & command.ID_MAX
@@ -145,6 +150,7 @@ class ProposalTable:
             if not proposal.answered.done():
                 proposal.fail(RequestTimeout())
                 expired += 1
+        self.failed_count += expired
         return expired
 
     def waiters(self) -> list[asyncio.Future[Any]]:

@@ -7,6 +7,7 @@ applied), so whatever moment the last run ended at, together they hold all that 
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +21,7 @@ from tianlu_registry.node.identity import (
     encode_metadata,
     identity_of,
 )
-from tianlu_registry.raft import ConfState, Index
+from tianlu_registry.raft import Config, ConfState, Index, RawNode
 from tianlu_registry.storage.backend import LmdbBackend
 from tianlu_registry.storage.log import MemoryLog
 from tianlu_registry.storage.wal import Wal
@@ -100,3 +101,16 @@ def _recover_log(
         wal.close()
         raise
     return Recovered(identity, backend, wal, log, found.torn_bytes)
+
+
+def raft_node(config: NodeConfig, recovered: Recovered) -> RawNode:
+    """Make the consensus core that goes on where the data directory ends."""
+    raft_config = Config(
+        id=recovered.identity.member_id,
+        random=random.SystemRandom(),
+        applied=Index(recovered.backend.applied.index),
+        election_timeout_ticks=config.election_ticks,
+        heartbeat_ticks=config.heartbeat_ticks,
+        uncommitted_bytes_max=config.backlog_bytes_max,
+    )
+    return RawNode(raft_config, recovered.log)

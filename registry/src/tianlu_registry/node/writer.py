@@ -17,13 +17,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from tianlu_registry.errors import Broken, StorageFailed
 from tianlu_registry.node.crash import CrashHook
+from tianlu_registry.node.durations import Durations
 from tianlu_registry.raft.types import Entry, HardState, Index
 
 _T = TypeVar("_T")
@@ -75,6 +77,9 @@ class WriterThread:
         on_persisted: called on the loop with the newest number that is durable.
         on_failed: called on the loop, once, with the error that ended the thread.
         crash_hook: see `node.crash`.
+
+    Attributes:
+        sync_seconds: how long the syncs took.
     """
 
     def __init__(
@@ -86,6 +91,7 @@ class WriterThread:
         on_failed: Callable[[Broken], None],
         crash_hook: CrashHook | None = None,
     ) -> None:
+        self.sync_seconds: Final = Durations()
         self._wal = wal
         self._loop = loop
         self._on_persisted = on_persisted
@@ -149,7 +155,9 @@ class WriterThread:
         for write in writes:
             self._wal.append(write.hard_state, write.entries)
         self._at("before_wal_sync")
+        started = time.perf_counter()
         self._wal.sync()
+        self.sync_seconds.add(time.perf_counter() - started)
         self._at("after_wal_sync")
         self._report(self._on_persisted, writes[-1].number)
 

@@ -1,0 +1,88 @@
+"""The node's metrics, under etcd's names where they mean the same.
+
+Collected when asked; what must be counted as it happens is a few additions per sync or commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from tianlu_registry.node.counts import NodeCounts
+from tianlu_registry.node.durations import Durations
+from tianlu_registry.node.node import Node
+
+
+class NodeCollector(Collector):
+    """What a node says of its disks, its proposals and its state."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def collect(self) -> Iterator[Metric]:
+        counts = self._node.counts()
+        yield _histogram(
+            "etcd_disk_wal_fsync_duration_seconds",
+            "Time of one write and sync of the log.",
+            counts.wal_sync_seconds,
+        )
+        yield _histogram(
+            "etcd_disk_backend_commit_duration_seconds",
+            "Time of one synced commit of the database.",
+            counts.backend_commit_seconds,
+        )
+        for name, text, count in _counters(counts):
+            yield CounterMetricFamily(name, text, value=count)
+        for name, text, value in _gauges(counts):
+            yield GaugeMetricFamily(name, text, value=value)
+
+
+def _histogram(name: str, text: str, durations: Durations) -> HistogramMetricFamily:
+    return HistogramMetricFamily(
+        name, text, buckets=durations.buckets(), sum_value=durations.total_seconds
+    )
+
+
+def _counters(counts: NodeCounts) -> tuple[tuple[str, str, float], ...]:
+    return (
+        (
+            "etcd_server_proposals_failed",
+            "Proposals refused for a full backlog, or not answered in time.",
+            counts.proposals_failed,
+        ),
+        (
+            "etcd_server_leader_changes_seen",
+            "How often this member saw another leader than before.",
+            counts.leader_changes,
+        ),
+    )
+
+
+def _gauges(counts: NodeCounts) -> tuple[tuple[str, str, float], ...]:
+    return (
+        ("etcd_server_proposals_pending", "Proposals not applied yet.", counts.proposals_pending),
+        (
+            "tianlu_registry_node_proposals_pending_bytes",
+            "Log bytes of the proposals not applied yet.",
+            counts.proposals_pending_bytes,
+        ),
+        (
+            "tianlu_registry_node_apply_backlog_entries",
+            "Committed entries not applied yet.",
+            counts.apply_backlog,
+        ),
+        (
+            "tianlu_registry_node_commit_backlog_operations",
+            "Applied operations that the database file does not hold yet.",
+            counts.commit_backlog,
+        ),
+        ("etcd_debugging_mvcc_keys_total", "Keys that have a value.", counts.keys),
+        ("tianlu_registry_node_leases", "Leases.", counts.leases),
+    )
