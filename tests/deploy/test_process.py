@@ -145,13 +145,16 @@ async def test_a_part_that_says_it_is_not_ready_is_left_alone(
     await harness.until(lambda: harness.process.state is PartState.SERVING)
 
 
+REASON = "print('tianlu liar: no room'); print('WARNING last'); raise SystemExit(3)"
+
+
 async def test_last_words_tell_why_a_part_died(
     tmp_path: Path, start: Callable[[Part], Harness]
 ) -> None:
-    harness = start(Part("liar", (sys.executable, "-c", "print('no room'); raise SystemExit(3)")))
+    harness = start(Part("liar", (sys.executable, "-c", REASON)))
     await harness.until(lambda: bool(harness.said))
     assert "liar ended (exit code 3)" in harness.said[0]
-    assert "its last words: no room" in harness.said[0]
+    assert "its last words: tianlu liar: no room" in harness.said[0]
 
 
 async def test_a_part_that_ignores_sigterm_is_killed_in_time(

@@ -34,16 +34,14 @@ class PartLog:
             return
         self._size += len(line)
 
-    def last_line(self) -> str:
-        """Return the newest line that says something, or nothing."""
-        for line in reversed(self._last):
-            text = line.decode(errors="replace").strip()
-            if text:
-                return text[:300]
-        return ""
+    def last_words(self) -> str:
+        """Return the newest line in which a part says why it ended, or else the newest line."""
+        lines = [line.decode(errors="replace").strip() for line in self._last]
+        told = [line for line in lines if line.startswith("tianlu ")]
+        return next((line[:300] for line in reversed(told or lines) if line), "")
 
     def forget(self) -> None:
-        """Let `last_line` speak of the next process only."""
+        """Let `last_words` speak of the next process only."""
         self._last.clear()
 
     def close(self) -> None:

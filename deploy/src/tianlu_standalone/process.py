@@ -101,7 +101,7 @@ class PartProcess:
                 break
             restart, delay = restart.after_death(time.monotonic() - started)
             self.restarts += 1
-            reason = self._log.last_line()
+            reason = self._log.last_words()
             self._say(
                 f"{self.part.name} ended ({_describe(code)}), starting it again in {delay:.1f} s"
                 + (f"; its last words: {reason}" if reason else "")
