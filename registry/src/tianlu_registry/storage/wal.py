@@ -25,6 +25,7 @@ from tianlu_registry.storage.wal_format import (
 from tianlu_registry.storage.wal_recovery import RecoveredLog, Tail, recover
 from tianlu_registry.storage.wal_segment import (
     TEMPORARY_SUFFIX,
+    Position,
     SegmentName,
     create_segment,
     list_segments,
@@ -130,15 +131,14 @@ class Wal:
         files = files or OsFileSystem()
         with _failing_as(directory):
             log, tail = recover(files, directory, after)
-            if log.torn_bytes:
-                path = directory / str(tail.segments[-1])
-                logger.warning(
-                    "wal_torn_tail_cut path=%s offset=%d bytes=%d",
-                    path, tail.position.offset, log.torn_bytes,
-                )  # fmt: skip
-                _cut(tail, segment_bytes)
-            _remove_temporaries(files, directory)
-            tail.segments = list_segments(files, directory)
+            try:
+                if log.torn_bytes:
+                    _cut_torn(directory, tail, log.torn_bytes, segment_bytes)
+                _remove_temporaries(files, directory)
+                tail.segments = list_segments(files, directory)
+            except OSError:
+                tail.file.close()
+                raise
         wal = cls(directory, tail, log.hard_state, files=files, segment_bytes=segment_bytes)
         return wal, log
 
@@ -182,7 +182,7 @@ class Wal:
                 frame, crc = self._encode(payload)
             self._file.write(self._position.offset, frame)
             self._file.sync_data()
-        self._position = type(self._position)(self._position.offset + len(frame), crc)
+        self._position = Position(self._position.offset + len(frame), crc)
         self._records.clear()
         self._synced_index = self._appended_index
         self._synced_hard_state = self._appended_hard_state
@@ -263,11 +263,14 @@ def _failing_as(directory: Path) -> Iterator[None]:
         raise StorageFailed(f"{directory}: {error.strerror or error}") from error
 
 
-def _cut(tail: Tail, segment_bytes: int) -> None:
+def _cut_torn(directory: Path, tail: Tail, torn_bytes: int, segment_bytes: int) -> None:
     """Cut off what follows the last valid frame, so that zeros follow it again."""
-    tail.file.truncate(tail.position.offset)
+    offset = tail.position.offset
+    path = directory / str(tail.segments[-1])
+    logger.warning("wal_torn_tail_cut path=%s offset=%d bytes=%d", path, offset, torn_bytes)
+    tail.file.truncate(offset)
     tail.file.sync_data()
-    tail.file.allocate(max(segment_bytes, tail.position.offset))
+    tail.file.allocate(max(segment_bytes, offset))
     tail.file.sync_data()
 
 
