@@ -101,6 +101,9 @@ class EnvoyBench:
         """Publish and wait until Envoy has all of it in effect."""
         self.pipeline.take_view(view)
         await until(lambda: self.ads.settled_revision == view.revision)
+        await self.until_listening()
+
+    async def until_listening(self) -> None:
         if not self.url:
             await until(self._serves)
 

@@ -1,0 +1,177 @@
+"""The gateway's own routes, judged by a real Envoy: control plane, services, cross-site calls."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import grpc
+import httpx
+import pytest
+import websockets
+from mesher.lab.envoy_bench import EnvoyBench
+from mesher.lab.upstreams import grpc_upstream, http_upstream
+from mesher.lab.views import instance, view
+
+from tianlu_gateway.control_plane import STATUS_CLUSTER, ControlPlane
+from tianlu_mesher.resources.bootstrap import SocketAddress, StaticCluster
+from tianlu_mesher.routing.ir import UpstreamProtocol
+
+
+@pytest.fixture
+async def entrance() -> AsyncIterator[EnvoyBench]:
+    """A gateway before a console, a status page and a registry, and one service, all small."""
+    async with AsyncExitStack() as stack:
+        console = await stack.enter_async_context(http_upstream("console"))
+        status = await stack.enter_async_context(http_upstream("status"))
+        service = await stack.enter_async_context(http_upstream("orders-1"))
+        registry = await stack.enter_async_context(
+            grpc_upstream("registry", service="etcdserverpb.KV")
+        )
+        control = ControlPlane(
+            registry=(SocketAddress("127.0.0.1", registry),),
+            console=SocketAddress("127.0.0.1", console),
+            status=SocketAddress("127.0.0.1", status),
+        )
+        bench = EnvoyBench(control.role(), control.static_clusters())
+        await stack.enter_async_context(bench)
+        await bench.publish(view(instance("orders-1", service)))
+        yield bench
+
+
+async def ask(entrance: EnvoyBench, path: str, **headers: str) -> httpx.Response:
+    names = {key.replace("_", "-"): value for key, value in headers.items()}
+    return await entrance.client.get(entrance.url + path, headers=names)
+
+
+async def test_every_part_stands_at_its_path(entrance: EnvoyBench) -> None:
+    for path, name in {
+        "/console/": "console",
+        "/console/services/orders?x=1": "console",
+        "/healthz": "status",
+        "/readyz": "status",
+        "/metrics": "status",
+    }.items():
+        assert (await ask(entrance, path)).json()["name"] == name, path
+    for path in ("/", "/console"):
+        answer = await ask(entrance, path)
+        assert (answer.status_code, answer.headers["location"][-9:]) == (302, "/console/")
+
+
+async def test_services_stand_under_their_host_and_under_a_path(entrance: EnvoyBench) -> None:
+    by_host = await ask(entrance, "/a/b?c=d", host="orders.default")
+    by_path = await ask(entrance, "/s/default/orders/a/b?c=d")
+    for answer in (by_host, by_path):
+        said = answer.json()
+        assert (said["name"], said["path"], said["query"]) == ("orders-1", "/a/b", "c=d")
+    assert by_path.json()["headers"]["x-forwarded-prefix"] == "/s/default/orders"
+    assert (await ask(entrance, "/s/default/orders")).json()["path"] == "/"
+    # A service's own path may look like one of ours.
+    assert (await ask(entrance, "/v1/x", host="orders.default")).json()["name"] == "orders-1"
+
+
+async def test_what_is_not_there_is_named(entrance: EnvoyBench) -> None:
+    for path, host in {
+        "/s/default/nobody/x": "any",
+        "/s/default/orders2": "any",
+        "/elsewhere": "any",
+        "/x": "nobody.default",
+        "/versions": "any",
+    }.items():
+        answer = await ask(entrance, path, host=host)
+        assert (answer.status_code, answer.json()["error"]) == (404, "not_found"), path
+        assert answer.json()["asked"] == f"GET {host}{path}"
+
+
+async def test_a_path_that_climbs_does_not_leave_its_service(entrance: EnvoyBench) -> None:
+    request = httpx.Request("GET", entrance.url)
+    request.url = request.url.copy_with(raw_path=b"/s/default/orders/../../../console/")
+    answer = await entrance.client.send(request)
+    assert answer.json()["name"] == "console"  # normalised first, then routed
+    request.url = request.url.copy_with(raw_path=b"/s/default/orders/%2e%2e/nobody/")
+    assert (await entrance.client.send(request)).status_code == 404
+
+
+async def test_the_registry_speaks_grpc_through_the_entrance(entrance: EnvoyBench) -> None:
+    async with grpc.aio.insecure_channel(entrance.url.removeprefix("http://")) as channel:
+        assert await channel.unary_unary("/etcdserverpb.KV/Say")(b"hi") == b"registry: hi"
+        stream = channel.unary_stream("/etcdserverpb.KV/Count")(b"")
+        assert len([item async for item in stream]) == 10
+        assert await stream.code() is grpc.StatusCode.OK
+
+
+SAME = "same-origin"
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        ({}, True),
+        ({"sec_fetch_site": "none"}, True),
+        ({"sec_fetch_site": SAME, "origin": "http://tianlu.test:8080"}, True),
+        ({"origin": "https://TIANLU.test:8080"}, True),
+        ({"sec_fetch_site": "cross-site"}, False),
+        ({"sec_fetch_site": "same-site"}, False),
+        ({"origin": "http://evil.test"}, False),
+        ({"origin": "http://tianlu.test:9999"}, False),
+        ({"origin": "null"}, False),
+        ({"sec_fetch_site": SAME, "origin": "http://evil.test"}, False),
+        ({"origin": "http://tianlu.test:8080.evil.test"}, False),
+    ],
+)
+async def test_other_sites_cannot_call_the_control_plane(
+    entrance: EnvoyBench, headers: dict[str, str], allowed: bool
+) -> None:
+    answer = await ask(entrance, "/metrics", host="tianlu.test:8080", **headers)
+    assert answer.status_code == (200 if allowed else 403)
+    refused = await ask(entrance, "/v1/services", host="tianlu.test:8080", **headers)
+    assert (refused.status_code == 403) is not allowed
+    if not allowed:
+        assert refused.json()["error"] == "not_allowed"
+    # Services and the console judge for themselves.
+    assert (await ask(entrance, "/x", host="orders.default", **headers)).status_code == 200
+    assert (await ask(entrance, "/console/", **headers)).status_code == 200
+
+
+async def test_the_console_streams_and_upgrades(entrance: EnvoyBench) -> None:
+    async with entrance.client.stream("GET", f"{entrance.url}/s/default/orders/events") as events:
+        assert await anext(events.aiter_lines()) == "data: 0"
+    url = entrance.url.replace("http://", "ws://")
+    async with websockets.connect(f"{url}/s/default/orders/ws", proxy=None) as socket:
+        await socket.send("hello")
+        assert await socket.recv() == "orders-1: hello"
+
+
+async def test_strangers_cannot_say_who_they_are(entrance: EnvoyBench) -> None:
+    forged = {
+        "x_forwarded_for": "10.9.9.9",
+        "x_forwarded_proto": "https",
+        "x_envoy_internal": "true",
+    }
+    headers = (await ask(entrance, "/", host="orders.default", **forged)).json()["headers"]
+    said, seen = headers["x-forwarded-for"].split(",")
+    assert said == "10.9.9.9"
+    assert seen != said  # the peer's real address comes last
+    assert headers["x-forwarded-proto"] == "http"
+    assert "x-envoy-internal" not in headers
+
+
+async def test_before_there_is_a_view_the_control_plane_is_there_already() -> None:
+    async with http_upstream("console") as port:
+        control = ControlPlane(
+            registry=(SocketAddress("127.0.0.1", 1),), console=SocketAddress("127.0.0.1", port)
+        )
+        static = (*control.static_clusters(), *own_status(port))
+        async with EnvoyBench(control.role(), static) as bench:
+            bench.pipeline.start_unloaded()
+            await bench.until_listening()
+            assert (await ask(bench, "/console/")).json()["name"] == "console"
+            answer = await ask(bench, "/x", host="orders.default")
+            assert (answer.status_code, answer.json()["error"]) == (503, "not_ready")
+
+
+def own_status(port: int) -> tuple[StaticCluster, ...]:
+
+    return (
+        StaticCluster(STATUS_CLUSTER, UpstreamProtocol.HTTP1, (SocketAddress("127.0.0.1", port),)),
+    )
