@@ -196,6 +196,7 @@ class AsyncClient(AsyncCatalog):
 
         Raises:
             InvalidInput: an argument cannot be; `field` names it.
+            Conflict: another live session holds an instance with this id.
             Unavailable: no registry could be reached in time. Nothing is registered then.
         """
         self._check_open()
@@ -203,7 +204,7 @@ class AsyncClient(AsyncCatalog):
         found = check_ports(port, ports)
         if not found:
             raise InvalidInput("port", f"is needed: give port=1 to {PORT_MAX}, or ports")
-        reachable = advertised_address(address, self._connection.endpoint)
+        reachable = check_name("address", advertised_address(address, self._connection.endpoint))
         instance = Instance(
             namespace=key.namespace,
             service=key.name,

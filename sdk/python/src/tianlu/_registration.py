@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from tianlu._channel import Connection
 from tianlu._convert import instance_from_proto, instance_to_proto, status_to_proto
-from tianlu._errors import NotFound, TianluError, Unavailable
+from tianlu._errors import Conflict, NotFound, TianluError, Unavailable
 from tianlu._input import check_metadata, check_seconds, check_weight
 from tianlu._model import Instance, InstanceStatus
 from tianlu._proto.v1 import catalog_pb2
@@ -26,6 +26,13 @@ DRAIN_SECONDS_MAX: Final = 3600.0
 APPLIED_SECONDS_MAX: Final = 2.0
 """How long a deregistration waits for subscribers to notice that the instance drains. One that has
 not noticed by then is not waited for: it meets a closed port and retries elsewhere."""
+
+TAKEOVER_SECONDS_MAX: Final = 1.5
+"""How long a registration waits for another session to let go of the instance. The registry calls
+the session of a killed process suspect within 1 s, and then its instances can be taken over."""
+
+AGAIN_SECONDS: Final = 0.1
+"""Pause before a registration that was refused for a passing reason is tried again."""
 
 
 class SessionHolder(Protocol):
@@ -159,6 +166,7 @@ class AsyncRegistration:
             TianluError: it could not be written before the deadline.
         """
         async with self._changing:
+            takeover = Deadline.after(TAKEOVER_SECONDS_MAX)
             while True:
                 session_id = await self._holder.held_session(deadline)
                 request = catalog_pb2.RegisterRequest(
@@ -166,15 +174,18 @@ class AsyncRegistration:
                 )
                 try:
                     response = await self._connection.call(REGISTER, request, deadline=deadline)
+                    break
                 except NotFound as error:
                     # The session ended between the two calls; its keeper is about to notice.
-                    if deadline.remaining() <= _SESSION_LOST_SECONDS:
+                    if deadline.remaining() <= AGAIN_SECONDS:
                         raise Unavailable(f"the session ended: {error}") from error
-                    await asyncio.sleep(_SESSION_LOST_SECONDS)
-                    continue
-                self._instance = instance_from_proto(response.instance)
-                self._revision = response.revision
-                return
+                except Conflict:
+                    # A process that was killed and restarted is faster than the registry.
+                    if min(deadline.remaining(), takeover.remaining()) <= AGAIN_SECONDS:
+                        raise
+                await asyncio.sleep(AGAIN_SECONDS)
+            self._instance = instance_from_proto(response.instance)
+            self._revision = response.revision
 
     async def _drain(self, drain_seconds: float) -> None:
         try:
@@ -198,10 +209,6 @@ class AsyncRegistration:
         except TianluError as error:
             _log.warning("instance drain_failed id=%s error=%s", self._wanted.id, error)
         await asyncio.sleep(drain_seconds)
-
-
-_SESSION_LOST_SECONDS: Final = 0.1
-"""Pause before asking for the session again after the registry did not know it."""
 
 
 def _ended(instance: Instance) -> Instance:

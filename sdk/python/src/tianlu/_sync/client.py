@@ -146,6 +146,7 @@ class Client:
 
         Raises:
             InvalidInput: an argument cannot be; `field` names it.
+            Conflict: another live session holds an instance with this id.
             Unavailable: no registry could be reached in time. Nothing is registered then.
         """
         return Registration(

@@ -1,0 +1,75 @@
+"""A real registry process for the SDK's tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+START_SECONDS_MAX = 30.0
+
+
+class RegistryProcess:
+    """`python -m tianlu_registry` on a port that the kernel chose and that a restart keeps."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = (directory / "registry.log").open("ab")
+
+    @property
+    def endpoint(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it serves."""
+        run_file = self.directory / "run.json"
+        run_file.unlink(missing_ok=True)
+        url = f"http://127.0.0.1:{self.port}"
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "tianlu_registry",
+                f"--data-dir={self.directory / 'data'}",
+                f"--listen-client-urls={url}",
+                f"--run-file={run_file}",
+            ],
+            stderr=self._log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while not run_file.exists():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.close()
+                raise RuntimeError((self.directory / "registry.log").read_text())
+            time.sleep(0.02)
+        (serving,) = json.loads(run_file.read_text())["addresses"]["client_urls"]
+        self.port = urlsplit(serving).port or 0
+
+    def kill(self) -> None:
+        """SIGKILL it with all its processes, as a power cut would."""
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def stop(self) -> None:
+        """Stop it as a person would."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def close(self) -> None:
+        self.kill()
+        self._log.close()
