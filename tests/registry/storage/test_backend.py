@@ -99,6 +99,13 @@ def test_an_old_revision_is_never_overwritten(backend: LmdbBackend) -> None:
         backend.freeze(2, 1)
 
 
+def test_revisions_are_put_in_order(backend: LmdbBackend) -> None:
+    backend.put(key_of(5), b"five")
+    for number in (4, 5):
+        with pytest.raises(InvariantBroken):
+            backend.put(key_of(number), b"again")
+
+
 def test_a_missing_record_is_corruption(backend: LmdbBackend) -> None:
     with pytest.raises(Corrupt, match=key_of(9).hex()):
         backend.get_many([key_of(9)])

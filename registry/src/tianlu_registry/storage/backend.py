@@ -31,7 +31,7 @@ from struct import Struct
 import lmdb
 
 from tianlu_registry.errors import Broken, Corrupt, InvariantBroken, StorageFailed
-from tianlu_registry.storage.backend_table import Database, Layer, ReadView, Table
+from tianlu_registry.storage.backend_table import AppendedTable, Database, Layer, ReadView, Table
 
 MAP_BYTES_INITIAL = 1 << 30
 """Address space reserved at first. It doubles when needed; the file is only as large as its use."""
@@ -82,7 +82,8 @@ class LmdbBackend:
             databases = [env.open_db(name) for name in (b"revisions", b"leases", b"meta")]
             self._view = ReadView(env)
             self._page_bytes: int = env.stat()["psize"]
-        self._revisions, self._leases, self._meta = (Table(self._view, db) for db in databases)
+        self._revisions = AppendedTable(self._view, databases[0])
+        self._leases, self._meta = (Table(self._view, db) for db in databases[1:])
         self._tables = (self._revisions, self._leases, self._meta)
         self._applied = self._check_format()
 
@@ -164,7 +165,7 @@ class LmdbBackend:
     # The table of leases
 
     def leases(self) -> Iterator[tuple[int, bytes]]:
-        for key, record in self._leases.scan(b"", None):
+        for key, record in self._leases.items():
             yield _LEASE_KEY.unpack(key)[0], record
 
     def put_lease(self, lease_id: int, record: bytes) -> None:
