@@ -90,3 +90,36 @@ async def test_a_request_beyond_its_maximum(tmp_path: Path) -> None:
             await put(node.store, b"k", bytes(4 * KIB))
         with pytest.raises(RequestTooLarge):
             await delete(node.store, bytes(4 * KIB), prev_kv=True)
+
+
+async def test_the_applier_waits_for_a_slow_database(tmp_path: Path) -> None:
+    may_commit = threading.Event()
+
+    def hook(point: str) -> None:
+        if point == "before_backend_commit":
+            may_commit.wait(20)
+
+    config = small(tmp_path, commit_operations_max=5, apply_slice_entries_max=5)
+    async with running(config, crash_hook=hook) as node:
+        writes = [asyncio.ensure_future(put(node.store, b"k%d" % n)) for n in range(200)]
+        await until(lambda: node.node.counts().apply_backlog > 0)
+        await until(lambda: node.node.counts().commit_backlog >= 20)
+        for _ in range(50):
+            await asyncio.sleep(0.001)
+        # Four commits' worth, one slice more, and no further.
+        assert node.node.counts().commit_backlog <= 4 * 5 + 5
+        assert not writes[-1].done()
+        may_commit.set()
+        await asyncio.gather(*writes)
+
+
+async def test_compaction_waits_for_a_slow_database(tmp_path: Path) -> None:
+    config = small(tmp_path, commit_operations_max=50)
+    async with running(config) as node:
+        for _ in range(2):
+            await asyncio.gather(*(put(node.store, b"k%d" % n) for n in range(1_500)))
+        revision = await revision_of(node.store)
+        await node.store.compact(CompactionRequest(revision=revision, physical=True))
+        assert (await get(node.store, b"k", b"l", count_only=True)).count == 1_500
+    async with running(config) as node:
+        assert (await get(node.store, b"k", b"l", count_only=True)).count == 1_500

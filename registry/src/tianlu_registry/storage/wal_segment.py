@@ -45,6 +45,7 @@ SECTOR_BYTES = 512
 TEMPORARY_SUFFIX = ".tmp"
 _NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.wal")
 _READ_BYTES = 1024 * 1024
+_ZEROS = bytes(_READ_BYTES)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -223,9 +224,10 @@ class SegmentReader:
         """Return the end of what is not zero from `offset` on; `offset` if nothing is."""
         end = offset
         for start in range(offset, self._size, _READ_BYTES):
-            data = self._file.read(start, _READ_BYTES).rstrip(b"\0")
-            if data:
-                end = start + len(data)
+            data = self._file.read(start, _READ_BYTES)
+            # Comparing is some fifty times faster than stripping, and nearly all of it is zeros.
+            if data != _ZEROS[: len(data)]:
+                end = start + len(data.rstrip(b"\0"))
         return end
 
     def _find_frame(self, start: int, end: int) -> int | None:
