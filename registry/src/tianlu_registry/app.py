@@ -42,7 +42,9 @@ from tianlu_registry.engine.embedded import EmbeddedNode
 from tianlu_registry.engine.store import Store
 from tianlu_registry.errors import Broken, InputError, RegistryError, Stopped, Unavailable
 from tianlu_registry.governance import Governance
+from tianlu_registry.governance.metrics import CatalogCollector
 from tianlu_registry.node.datadir import DataDirUnusable
+from tianlu_registry.node.metrics import NodeCollector
 from tianlu_registry.server.errors import EXIT_CANNOT_CREATE, EXIT_UNAVAILABLE, EXIT_USAGE
 from tianlu_registry.server.launcher import (
     ALIVE_PATH,
@@ -155,7 +157,12 @@ class RegistryApp:
         http.mount("/v1/", CatalogJson(catalog, governance.subscriptions, grpc.sweeper).handle)
         pages.add_to(http)
         MetricsPage(
-            [ServerCollector(store, version), ApiCollector(grpc, watch, pages), *collectors]
+            [
+                ServerCollector(store, version),
+                ApiCollector(grpc, watch, pages),
+                CatalogCollector(governance),
+                *collectors,
+            ]
         ).add_to(http)
         self._add_launcher_routes(http, apis)
         return apis
@@ -195,7 +202,7 @@ async def _engine(
         return
     node = await EmbeddedNode.start(settings.node, on_fatal=exit_with)
     try:
-        yield node.store, ()
+        yield node.store, (NodeCollector(node.node),)
     finally:
         await node.stop()
 

@@ -392,6 +392,19 @@ async def test_what_is_not_there_and_what_conflicts(
     assert str(holder) in conflict.json()["message"]
 
 
+async def test_metrics(client: Client, node: NodeProcess, namespace: str) -> None:
+    await client.call("Register", registration(await client.session(), namespace))
+    async with httpx.AsyncClient(verify=False) as plain:
+        page = (await plain.get(node.url + "/metrics")).text
+    values = dict(
+        line.split(" ") for line in page.splitlines() if line.startswith("tianlu_catalog")
+    )
+    assert values["tianlu_catalog_ready"] == "1.0"
+    assert float(values["tianlu_catalog_instances"]) >= 1
+    assert float(values["tianlu_catalog_revision"]) > 1
+    assert values['tianlu_catalog_marks_total{liveness="suspect"}'] == "0.0"
+
+
 # Watching
 
 

@@ -12,8 +12,7 @@ from registry.catalog.conftest import QUICK
 
 from tianlu._proto.etcd.rpc_pb2 import LeaseTimeToLiveRequest
 from tianlu._proto.v1.catalog_pb2 import RegisterRequest
-from tianlu._proto.v1.model_pb2 import Instance
-from tianlu_registry.catalog.entries import is_suspect
+from tianlu._proto.v1.model_pb2 import Instance, Liveness
 from tianlu_registry.catalog.keys import InstanceName
 from tianlu_registry.engine.store import Store
 from tianlu_registry.errors import InvalidArgument
@@ -34,7 +33,9 @@ async def streamed(governance: Governance, *requests: RegisterRequest, ttl: int 
 
 def suspects(governance: Governance, namespace: str) -> list[str]:
     found = governance.feed.view.service(namespace, "orders")
-    return [i.id for i in found.instances if is_suspect(i)] if found is not None else []
+    if found is None:
+        return []
+    return [each.message().id for each in found.instances if each.suspect]
 
 
 def one(governance: Governance, namespace: str, id_: str = "orders-1") -> Instance:
@@ -130,7 +131,7 @@ async def test_a_restarted_owner_takes_over_its_suspect_self(
     session = await streamed(governance, registration(0, namespace, version="2"))
     taken = one(governance, namespace)
     assert (taken.session_id, taken.version) == (session, "2")
-    assert not is_suspect(taken)
+    assert taken.health.liveness != Liveness.LIVENESS_SUSPECT
     await governance.sessions.close(dead)
     assert one(governance, namespace).session_id == session
 
@@ -140,7 +141,7 @@ async def test_registering_again_clears_suspicion(governance: Governance, namesp
     governance.sessions.stream_closed(session)
     await until(lambda: suspects(governance, namespace) == ["orders-1"])
     again, _ = await governance.registrar.register(registration(session, namespace))
-    assert not is_suspect(again)
+    assert again.health.liveness != Liveness.LIVENESS_SUSPECT
 
 
 async def test_many_instances_of_a_session(governance: Governance, namespace: str) -> None:

@@ -22,7 +22,7 @@ from tianlu_registry.governance.applied import await_applied
 from tianlu_registry.governance.groups import Encoding, Group, GroupIndex
 from tianlu_registry.governance.subscriptions import Subscription
 
-BYTES = Encoding("bytes", lambda message: message.SerializeToString())
+BYTES = Encoding("bytes", lambda part: part.encode())
 EVERYTHING = WatchFilter()
 
 
@@ -82,10 +82,14 @@ class Replica:
 
 
 def _state(governance: Governance, wanted: WatchFilter) -> dict[InstanceName, bytes]:
+    decoded = (
+        each.message()
+        for service in messages.selected(governance.feed.view.services(), wanted)
+        for each in service.instances
+    )
     return {
         InstanceName(i.namespace, i.service, i.id): i.SerializeToString(deterministic=True)
-        for service in messages.selected(governance.feed.view.services(), wanted)
-        for i in service.instances
+        for i in decoded
     }
 
 
@@ -251,10 +255,10 @@ async def test_a_stuck_reader_costs_a_position(embedded: Store) -> None:
 async def test_equal_filters_share_one_encoding(embedded: Store) -> None:
     encoded = 0
 
-    def encode(message: WatchResponse) -> bytes:
+    def encode(part: messages.Part) -> bytes:
         nonlocal encoded
-        encoded += bool(message.events)
-        return message.SerializeToString()
+        encoded += bool(part.events)
+        return part.encode()
 
     async with Governance.start(embedded) as governance:
         await governance.feed.wait_ready()

@@ -14,37 +14,33 @@ from typing import Final
 
 from google.protobuf.json_format import MessageToDict
 
-from tianlu._proto.v1.catalog_pb2 import WatchCreate, WatchRequest, WatchResponse
+from tianlu._proto.v1.catalog_pb2 import WatchCreate, WatchRequest
 from tianlu_registry.api.grpc_asgi import RpcContext
 from tianlu_registry.api.grpc_asgi.frames import frame
 from tianlu_registry.catalog import validate
 from tianlu_registry.catalog.history import WatchFilter
+from tianlu_registry.catalog.messages import Part
 from tianlu_registry.errors import InvalidArgument
 from tianlu_registry.governance.groups import Encoding
 from tianlu_registry.governance.subscriptions import Subscription, Subscriptions
 
 
-def json_text(message: WatchResponse) -> str:
+def _json_text(part: Part) -> str:
     """Return a message as one line of ProtoJSON with the `.proto`'s own field names."""
-    content = MessageToDict(message, preserving_proto_field_name=True)
+    content = MessageToDict(part.message(), preserving_proto_field_name=True)
     return json.dumps(content, separators=(",", ":"), ensure_ascii=False)
 
 
-def _event_name(message: WatchResponse) -> str:
-    if message.snapshot:
-        return "snapshot"
-    return "changes" if message.events else "bookmark"
-
-
-def _server_sent_event(message: WatchResponse) -> bytes:
+def _server_sent_event(part: Part) -> bytes:
+    name = "snapshot" if part.snapshot else "changes" if part.events else "bookmark"
     # Only a revision that is held completely may become the browser's Last-Event-ID.
-    whole = not message.snapshot or message.snapshot_end
-    identity = f"id: {message.revision}\n" if whole else ""
-    return f"event: {_event_name(message)}\n{identity}data: {json_text(message)}\n\n".encode()
+    whole = not part.snapshot or part.snapshot_end
+    identity = f"id: {part.revision}\n" if whole else ""
+    return f"event: {name}\n{identity}data: {_json_text(part)}\n\n".encode()
 
 
-GRPC: Final = Encoding("grpc", lambda message: frame(message.SerializeToString()))
-JSON_LINES: Final = Encoding("lines", lambda message: json_text(message).encode() + b"\n")
+GRPC: Final = Encoding("grpc", lambda part: frame(part.encode()))
+JSON_LINES: Final = Encoding("lines", lambda part: _json_text(part).encode() + b"\n")
 SERVER_SENT_EVENTS: Final = Encoding("events", _server_sent_event)
 
 

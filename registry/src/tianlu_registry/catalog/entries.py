@@ -1,13 +1,13 @@
 """The parts of one instance, joined.
 
 An instance is three keys with three writers: the owner's word, the operator's override and the
-registry's own findings. They are joined into one message whenever one of them changes, so that
-answering costs nothing. A joined message is never changed afterwards: snapshots, histories and
-answers share it.
+registry's own findings. They are joined whenever one of them changes, so that answering costs
+nothing. What was joined never changes afterwards: snapshots, histories and answers share it.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 
 from tianlu._proto.etcd.kv_pb2 import KeyValue
@@ -25,17 +25,47 @@ from tianlu_registry.catalog.keys import InstanceName
 WEIGHT_DEFAULT = 100
 
 
+class Joined:
+    """An instance as it is answered: encoded, with what counting and choosing ask for.
+
+    Attributes:
+        wire: the encoded `Instance`.
+        session_id: the lease that holds it; 0 for none.
+        suspect: its session's stream broke.
+        isolated: an operator took it out of traffic.
+        wanted: owner and operator want it to be sent traffic; it may be suspect all the same.
+        version: as its owner says.
+    """
+
+    __slots__ = ("isolated", "session_id", "suspect", "version", "wanted", "wire")
+
+    def __init__(self, instance: Instance) -> None:
+        self.wire = instance.SerializeToString()
+        self.session_id = instance.session_id
+        self.suspect = instance.health.liveness == Liveness.LIVENESS_SUSPECT
+        self.isolated = instance.override.isolated
+        weight = instance.weight if instance.HasField("weight") else WEIGHT_DEFAULT
+        up = instance.status == InstanceStatus.INSTANCE_STATUS_UP
+        self.wanted = up and weight > 0 and not self.isolated
+        self.version = sys.intern(instance.version)
+
+    def message(self) -> Instance:
+        """Decode. The caller owns the result."""
+        return Instance.FromString(self.wire)
+
+
 class InstanceEntry:
     """An instance's joined state and the revisions of its parts (0: that part is not there).
 
-    Invariant: `joined.mod_revision` is the newest of the three revisions, so it depends on the
-    stored keys alone and every node answers the same.
+    Invariant: the joined `mod_revision` is the newest of the three revisions, so it depends on
+    the stored keys alone and every node answers the same.
     """
 
-    __slots__ = ("health_revision", "instance_revision", "joined", "override_revision")
+    __slots__ = ("health_revision", "instance_revision", "joined", "name", "override_revision")
 
     def __init__(self, name: InstanceName) -> None:
-        self.joined = Instance(namespace=name.namespace, service=name.service, id=name.id)
+        self.name = name
+        self.joined = _NOTHING
         self.instance_revision = 0
         self.override_revision = 0
         self.health_revision = 0
@@ -49,83 +79,68 @@ class InstanceEntry:
     def empty(self) -> bool:
         return not (self.instance_revision or self.override_revision or self.health_revision)
 
-    @property
-    def name(self) -> InstanceName:
-        return InstanceName(self.joined.namespace, self.joined.service, self.joined.id)
+    def message(self) -> Instance:
+        """Decode the joined state. The caller owns the result."""
+        return self.joined.message()
 
     def put_instance(self, owner: Instance, kv: KeyValue) -> None:
-        """Take the owner's word; the entry owns `owner` from now on. The key says who it is and
-        the lease whose it is, whatever the value claims."""
-        old = self.joined
-        owner.namespace, owner.service, owner.id = old.namespace, old.service, old.id
+        """Take the owner's word; the entry may change `owner`. The key says who it is and the
+        lease whose it is, whatever the value claims."""
         owner.session_id = kv.lease
         owner.create_revision = kv.create_revision
-        owner.ClearField("override")
-        owner.ClearField("health")
-        if self.override_revision:
-            owner.override.CopyFrom(old.override)
-        if self.health_revision:
-            owner.health.CopyFrom(old.health)
+        self._keep_other_parts(owner)
         self.instance_revision = kv.mod_revision
-        self._stamp(owner)
+        self._finish(owner)
 
     def delete_instance(self) -> None:
-        old = self.joined
-        bare = Instance(namespace=old.namespace, service=old.service, id=old.id)
-        if self.override_revision:
-            bare.override.CopyFrom(old.override)
-        if self.health_revision:
-            bare.health.CopyFrom(old.health)
+        bare = Instance()
+        self._keep_other_parts(bare)
         self.instance_revision = 0
-        self._stamp(bare)
+        self._finish(bare)
 
     def put_override(self, override: Override | None, revision: int) -> None:
         """Set the override, or clear it with None and revision 0."""
-        joined = self._copy()
-        joined.ClearField("override")
+        instance = self.message()
+        instance.ClearField("override")
         if override is not None:
-            joined.override.CopyFrom(override)
+            instance.override.CopyFrom(override)
         self.override_revision = revision
-        self._stamp(joined)
+        self._finish(instance)
 
     def put_health(self, health: Health | None, revision: int) -> None:
         """Set what was found, or clear it with None and revision 0."""
-        joined = self._copy()
-        joined.ClearField("health")
+        instance = self.message()
+        instance.ClearField("health")
         if health is not None:
-            joined.health.CopyFrom(health)
+            instance.health.CopyFrom(health)
         self.health_revision = revision
-        self._stamp(joined)
+        self._finish(instance)
 
-    def _copy(self) -> Instance:
-        joined = Instance()
-        joined.CopyFrom(self.joined)
-        return joined
+    def _keep_other_parts(self, instance: Instance) -> None:
+        """Give a new owner's part the override and the health that are there."""
+        instance.ClearField("override")
+        instance.ClearField("health")
+        if self.override_revision or self.health_revision:
+            old = self.message()
+            if self.override_revision:
+                instance.override.CopyFrom(old.override)
+            if self.health_revision:
+                instance.health.CopyFrom(old.health)
 
-    def _stamp(self, joined: Instance) -> None:
-        joined.mod_revision = max(
+    def _finish(self, instance: Instance) -> None:
+        instance.namespace, instance.service, instance.id = self.name
+        instance.mod_revision = max(
             self.instance_revision, self.override_revision, self.health_revision
         )
-        self.joined = joined
+        self.joined = Joined(instance)
 
 
-def is_suspect(instance: Instance) -> bool:
-    return instance.health.liveness == Liveness.LIVENESS_SUSPECT
-
-
-def takes_traffic(instance: Instance) -> bool:
-    """Whether owner and operator want it to be sent traffic; it may be suspect all the same."""
-    weight = instance.weight if instance.HasField("weight") else WEIGHT_DEFAULT
-    return (
-        instance.status == InstanceStatus.INSTANCE_STATUS_UP
-        and not instance.override.isolated
-        and weight > 0
-    )
+_NOTHING = Joined(Instance())
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceSnapshot:
-    """A service and its instances at one revision. Shared; its messages must not be changed.
+    """A service and its instances at one revision. Shared; its parts must not be changed.
 
     Attributes:
         service: the description, or one that has the names alone.
@@ -135,7 +150,7 @@ class ServiceSnapshot:
 
     service: Service
     described: bool
-    instances: tuple[Instance, ...] = field(repr=False)
+    instances: tuple[Joined, ...] = field(repr=False)
 
     @property
     def namespace(self) -> str:
@@ -147,23 +162,23 @@ class ServiceSnapshot:
 
     def summary(self) -> ServiceSummary:
         """Count what a list shows. Owned by the caller."""
-        suspect = sum(1 for instance in self.instances if is_suspect(instance))
+        instances = self.instances
         return ServiceSummary(
             service=self.service,
-            instances=len(self.instances),
-            serving=sum(1 for i in self.instances if takes_traffic(i) and not is_suspect(i)),
-            isolated=sum(1 for instance in self.instances if instance.override.isolated),
-            suspect=suspect,
-            versions=sorted({i.version for i in self.instances if i.version}),
+            instances=len(instances),
+            serving=sum(1 for each in instances if each.wanted and not each.suspect),
+            isolated=sum(1 for each in instances if each.isolated),
+            suspect=sum(1 for each in instances if each.suspect),
+            versions=sorted({each.version for each in instances if each.version}),
         )
 
-    def discoverable(self) -> tuple[Instance, ...]:
+    def discoverable(self) -> tuple[Joined, ...]:
         """The instances that may be sent traffic.
 
         Suspect ones are left out while at least half of the candidates are alive. With fewer,
         suspicion says more about the network than about them, so all are returned.
         Source: Envoy's panic threshold of 50 %.
         """
-        candidates = tuple(filter(takes_traffic, self.instances))
-        alive = tuple(instance for instance in candidates if not is_suspect(instance))
+        candidates = tuple(each for each in self.instances if each.wanted)
+        alive = tuple(each for each in candidates if not each.suspect)
         return alive if 2 * len(alive) >= len(candidates) else candidates

@@ -11,16 +11,18 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tianlu._proto.v1.catalog_pb2 import CatalogEvent
-
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One visible change and the service that it concerns."""
+    """One visible change and the service that it concerns.
+
+    Attributes:
+        event: an encoded `CatalogEvent`.
+    """
 
     namespace: str
     service: str
-    event: CatalogEvent
+    event: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class ChangeHistory:
 
 def matching(
     revisions: Iterable[RevisionChanges], wanted: WatchFilter
-) -> Iterator[tuple[int, list[CatalogEvent]]]:
+) -> Iterator[tuple[int, list[bytes]]]:
     """Yield the revisions that have something for a filter, with those events."""
     for changes in revisions:
         events = [

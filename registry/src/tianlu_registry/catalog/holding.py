@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from tianlu._proto.etcd.kv_pb2 import KeyValue
 from tianlu._proto.v1.model_pb2 import Health, Instance, Liveness
-from tianlu_registry.catalog.entries import InstanceEntry, is_suspect
+from tianlu_registry.catalog.entries import InstanceEntry
 from tianlu_registry.catalog.keys import InstanceName
 from tianlu_registry.errors import Conflict
 
@@ -47,8 +47,8 @@ class Holding:
         return cls(
             entry.instance_revision,
             entry.joined.session_id,
-            owner_part(entry.joined),
-            is_suspect(entry.joined),
+            owner_part(entry.message()),
+            entry.joined.suspect,
         )
 
     @classmethod

@@ -7,13 +7,56 @@ default (4 MiB). One revision is never split, whatever its size: the store bound
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
-from tianlu._proto.v1.catalog_pb2 import CatalogEvent, WatchResponse
+from tianlu._proto.v1.catalog_pb2 import WatchResponse
+from tianlu_registry.catalog import events, wire
 from tianlu_registry.catalog.entries import ServiceSnapshot
 from tianlu_registry.catalog.history import RevisionChanges, WatchFilter, matching
 
 EVENTS_MAX = 500
 BYTES_MAX = 1024 * 1024
+
+_REVISION = wire.tag(WatchResponse, "revision")
+_SNAPSHOT = wire.tag(WatchResponse, "snapshot")
+_SNAPSHOT_END = wire.tag(WatchResponse, "snapshot_end")
+_EVENTS = wire.tag(WatchResponse, "events")
+
+
+@dataclass(slots=True)
+class Part:
+    """One message to subscribers: the fields of `WatchResponse`, its events encoded."""
+
+    revision: int
+    snapshot: bool = False
+    snapshot_end: bool = False
+    events: list[bytes] = field(default_factory=list)
+    events_bytes: int = 0
+
+    def full_for(self, count: int, size: int) -> bool:
+        """Whether that much more does not fit. An empty message takes anything."""
+        return bool(self.events) and (
+            len(self.events) + count > EVENTS_MAX or self.events_bytes + size > BYTES_MAX
+        )
+
+    def add(self, events: Iterable[bytes], size: int) -> None:
+        self.events.extend(events)
+        self.events_bytes += size
+
+    def encode(self) -> bytes:
+        """Return the encoded `WatchResponse`."""
+        return b"".join(
+            [
+                wire.number(_REVISION, self.revision),
+                wire.number(_SNAPSHOT, self.snapshot),
+                wire.number(_SNAPSHOT_END, self.snapshot_end),
+                *(wire.embedded(_EVENTS, event) for event in self.events),
+            ]
+        )
+
+    def message(self) -> WatchResponse:
+        """Return the `WatchResponse` itself, for those who need its fields."""
+        return WatchResponse.FromString(self.encode())
 
 
 def selected(services: Iterable[ServiceSnapshot], wanted: WatchFilter) -> list[ServiceSnapshot]:
@@ -21,52 +64,43 @@ def selected(services: Iterable[ServiceSnapshot], wanted: WatchFilter) -> list[S
     return [service for service in services if wanted.matches(service.namespace, service.name)]
 
 
-def snapshot(services: Iterable[ServiceSnapshot], revision: int) -> Iterator[WatchResponse]:
+def snapshot(services: Iterable[ServiceSnapshot], revision: int) -> Iterator[Part]:
     """Yield the full state at `revision`; the last part says that it is the last.
 
     There is always at least one part, so that a subscriber of nothing learns that it is nothing.
     """
-    part = WatchResponse(revision=revision, snapshot=True)
-    size = 0
+    part = Part(revision, snapshot=True)
     for event in _events(services, revision):
-        event_size = event.ByteSize()
-        if part.events and (len(part.events) >= EVENTS_MAX or size + event_size > BYTES_MAX):
+        if part.full_for(1, len(event)):
             yield part
-            part, size = WatchResponse(revision=revision, snapshot=True), 0
-        part.events.append(event)
-        size += event_size
+            part = Part(revision, snapshot=True)
+        part.add((event,), len(event))
     part.snapshot_end = True
     yield part
 
 
-def delta(revisions: Iterable[RevisionChanges], wanted: WatchFilter) -> Iterator[WatchResponse]:
+def delta(revisions: Iterable[RevisionChanges], wanted: WatchFilter) -> Iterator[Part]:
     """Yield what concerns a subscriber in `revisions`; nothing if nothing does."""
-    part: WatchResponse | None = None
-    size = 0
-    for revision, events in matching(revisions, wanted):
-        events_size = sum(event.ByteSize() for event in events)
-        if part is not None and (
-            len(part.events) + len(events) > EVENTS_MAX or size + events_size > BYTES_MAX
-        ):
+    part = Part(0)
+    for revision, found in matching(revisions, wanted):
+        size = sum(map(len, found))
+        if part.full_for(len(found), size):
             yield part
-            part = None
-        if part is None:
-            part, size = WatchResponse(), 0
-        part.events.extend(events)
+            part = Part(0)
+        part.add(found, size)
         part.revision = revision
-        size += events_size
-    if part is not None:
+    if part.events:
         yield part
 
 
-def bookmark(revision: int) -> WatchResponse:
+def bookmark(revision: int) -> Part:
     """Return the message that says that there is nothing new up to `revision`."""
-    return WatchResponse(revision=revision)
+    return Part(revision)
 
 
-def _events(services: Iterable[ServiceSnapshot], revision: int) -> Iterator[CatalogEvent]:
+def _events(services: Iterable[ServiceSnapshot], revision: int) -> Iterator[bytes]:
     for service in services:
         if service.described:
-            yield CatalogEvent(service_put=service.service, revision=revision)
+            yield events.service_put(service.service, revision)
         for instance in service.instances:
-            yield CatalogEvent(instance_put=instance, revision=revision)
+            yield events.instance_put(instance, revision)

@@ -96,26 +96,25 @@ def delete_override(name: InstanceName, mod_revision: int) -> TxnRequest:
     )
 
 
-def mark(findings: Iterable[tuple[Instance, Health]]) -> TxnRequest:
-    """Store what was found about instances, if each is still on the lease that it was on.
+def mark(session_id: int, findings: Iterable[tuple[InstanceName, Health]]) -> TxnRequest:
+    """Store what was found about a session's instances, if each is still on its lease.
 
     Args:
-        findings: at most `MARKS_MAX`, with joined instances of the view.
+        findings: at most `MARKS_MAX`.
     """
     request = TxnRequest()
-    for instance, health in findings:
-        name = InstanceName(instance.namespace, instance.service, instance.id)
+    for name, health in findings:
         request.compare.add(
             key=keys.instance_key(name),
             target=Compare.LEASE,
             result=Compare.EQUAL,
-            lease=instance.session_id,
+            lease=session_id,
         )
         request.success.add(
             request_put=PutRequest(
                 key=keys.status_key(name),
                 value=health.SerializeToString(),
-                lease=instance.session_id,
+                lease=session_id,
             )
         )
     return request

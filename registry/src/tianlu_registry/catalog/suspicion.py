@@ -9,8 +9,8 @@ discoverable`, Envoy's panic threshold).
 
 from __future__ import annotations
 
-from tianlu._proto.v1.model_pb2 import Health, Instance, Liveness
-from tianlu_registry.catalog.entries import ServiceSnapshot, is_suspect
+from tianlu._proto.v1.model_pb2 import Health, Liveness
+from tianlu_registry.catalog.entries import Joined, ServiceSnapshot
 
 WINDOW_MS = 10_000
 """Instances that turned suspect within it are counted together."""
@@ -46,5 +46,7 @@ def suspect(service: ServiceSnapshot | None, turning_count: int, now_ms: int) ->
     return health
 
 
-def _turned_recently(instance: Instance, now_ms: int) -> bool:
-    return is_suspect(instance) and now_ms - instance.health.since_unix_ms <= WINDOW_MS
+def _turned_recently(instance: Joined, now_ms: int) -> bool:
+    if not instance.suspect:
+        return False
+    return now_ms - instance.message().health.since_unix_ms <= WINDOW_MS

@@ -22,10 +22,9 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError
 
 from tianlu._proto.etcd.kv_pb2 import Event, KeyValue
-from tianlu._proto.v1.catalog_pb2 import CatalogEvent, InstanceKey, ServiceKey
 from tianlu._proto.v1.model_pb2 import Health, Instance, Override, Service
-from tianlu_registry.catalog import keys
-from tianlu_registry.catalog.entries import InstanceEntry, ServiceSnapshot
+from tianlu_registry.catalog import events, keys
+from tianlu_registry.catalog.entries import InstanceEntry, Joined, ServiceSnapshot
 from tianlu_registry.catalog.history import Change, ChangeHistory, RevisionChanges
 from tianlu_registry.catalog.keys import CatalogKey, InstanceName, Kind
 from tianlu_registry.errors import check
@@ -92,11 +91,11 @@ class CatalogView:
         self.revision = revision
         self.history.reset(revision)
 
-    def apply(self, events: Sequence[Event], revision: int) -> list[RevisionChanges]:
+    def apply(self, stored: Sequence[Event], revision: int) -> list[RevisionChanges]:
         """Take the store's events of one or more whole revisions, in order.
 
         Args:
-            events: under `keys.PREFIX`; others are skipped.
+            stored: under `keys.PREFIX`; others are skipped.
             revision: the store's revision that they lead to; the view shows it afterwards.
 
         Returns:
@@ -106,7 +105,7 @@ class CatalogView:
             InvariantBroken: an event is not newer than the view.
         """
         visible = []
-        for at, of_revision in groupby(events, lambda event: int(event.kv.mod_revision)):
+        for at, of_revision in groupby(stored, lambda event: int(event.kv.mod_revision)):
             check(at > self.revision, f"catalogue at {self.revision} was fed revision {at}")
             changes = self._apply_revision(of_revision, at)
             self.revision = at
@@ -145,13 +144,13 @@ class CatalogView:
         return service.entries.get(name.id) if service is not None else None
 
     def instance(self, name: InstanceName) -> Instance | None:
-        """Return a registered instance, or None."""
+        """Return a registered instance, or None. Owned by the caller."""
         entry = self.entry(name)
-        return entry.joined if entry is not None and entry.present else None
+        return entry.message() if entry is not None and entry.present else None
 
-    def of_session(self, session_id: int) -> list[Instance]:
-        """Return the instances on a session's lease, in no particular order."""
-        return [entry.joined for entry in self._sessions.get(session_id, ())]
+    def of_session(self, session_id: int) -> list[InstanceEntry]:
+        """Return the entries on a session's lease, in no particular order. Not to be changed."""
+        return list(self._sessions.get(session_id, ()))
 
     def overridden(self) -> Iterator[InstanceEntry]:
         """Yield every entry that has an override. The view must not be fed meanwhile."""
@@ -165,26 +164,26 @@ class CatalogView:
 
     # Private
 
-    def _apply_revision(self, events: Iterable[Event], revision: int) -> tuple[Change, ...]:
+    def _apply_revision(self, stored: Iterable[Event], revision: int) -> tuple[Change, ...]:
         """Apply one revision; return the net changes, one per service or instance."""
-        before: dict[CatalogKey, Instance | Service | None] = {}
-        for event in events:
-            key = keys.parse(event.kv.key)
+        before: dict[CatalogKey, Joined | Service | None] = {}
+        for each in stored:
+            key = keys.parse(each.kv.key)
             if key is None:
                 continue
             subject = key if key.kind is Kind.SERVICE else key._replace(kind=Kind.INSTANCE)
             if subject not in before:
                 before[subject] = self._visible(subject)
-            self._take(key, event.kv, deleted=event.type == Event.DELETE)
+            self._take(key, each.kv, deleted=each.type == Event.DELETE)
         changes = []
         for subject, old in before.items():
             new = self._visible(subject)
-            if new is not old and new != old:
-                event_of_change = _event(subject, new, revision)
-                changes.append(Change(subject.namespace, subject.service, event_of_change))
+            if _differ(old, new):
+                event = _event(subject, new, revision)
+                changes.append(Change(subject.namespace, subject.service, event))
         return tuple(changes)
 
-    def _visible(self, subject: CatalogKey) -> Instance | Service | None:
+    def _visible(self, subject: CatalogKey) -> Joined | Service | None:
         service = self._services.get((subject.namespace, subject.service))
         if service is None:
             return None
@@ -270,17 +269,18 @@ class CatalogView:
             return None
 
 
-def _event(subject: CatalogKey, now: Instance | Service | None, revision: int) -> CatalogEvent:
+def _differ(old: Joined | Service | None, new: Joined | Service | None) -> bool:
+    if isinstance(old, Joined) and isinstance(new, Joined):
+        return old.wire != new.wire
+    return old is not new and old != new
+
+
+def _event(subject: CatalogKey, now: Joined | Service | None, revision: int) -> bytes:
     """Return the event that says what a service or an instance is now."""
-    if isinstance(now, Instance):
-        return CatalogEvent(instance_put=now, revision=revision)
+    if isinstance(now, Joined):
+        return events.instance_put(now, revision)
     if isinstance(now, Service):
-        return CatalogEvent(service_put=now, revision=revision)
-    namespace, service = subject.namespace, subject.service
+        return events.service_put(now, revision)
     if subject.kind is Kind.SERVICE:
-        removed = ServiceKey(namespace=namespace, name=service)
-        return CatalogEvent(service_removed=removed, revision=revision)
-    return CatalogEvent(
-        instance_removed=InstanceKey(namespace=namespace, service=service, id=subject.instance),
-        revision=revision,
-    )
+        return events.service_removed(subject.namespace, subject.service, revision)
+    return events.instance_removed(subject.namespace, subject.service, subject.instance, revision)

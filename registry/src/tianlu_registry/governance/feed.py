@@ -15,7 +15,6 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 
 from tianlu._proto.etcd.rpc_pb2 import PutRequest, RangeRequest
-from tianlu._proto.v1.catalog_pb2 import WatchResponse
 from tianlu_registry.catalog import keys, messages
 from tianlu_registry.catalog.history import RevisionChanges, WatchFilter
 from tianlu_registry.catalog.view import CatalogView
@@ -72,7 +71,7 @@ class ViewFeed:
         """Whether all changes after `revision` are still known."""
         return self._view.history.reaches(revision)
 
-    def delta(self, revision: int, wanted: WatchFilter) -> Iterator[WatchResponse]:
+    def delta(self, revision: int, wanted: WatchFilter) -> Iterator[messages.Part]:
         """Yield the messages that bring a subscriber from `revision` to now."""
         return messages.delta(self._view.history.since(revision), wanted)
 

@@ -7,8 +7,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tianlu._proto.v1.catalog_pb2 import WatchResponse
 from tianlu_registry.catalog.history import WatchFilter
+from tianlu_registry.catalog.messages import Part
 
 _STEPS_MAX = 64
 _ENCODED_MAX = 16
@@ -20,7 +20,7 @@ class Encoding:
     """How messages become bytes. Equal names must mean equal bytes: groups share them."""
 
     name: str
-    encode: Callable[[WatchResponse], bytes]
+    encode: Callable[[Part], bytes]
 
 
 class Group:
@@ -85,13 +85,13 @@ class Group:
         return max(position, self._starts[step])
 
     def encoded(
-        self, start: int, encoding: Encoding, made: Callable[[], Iterable[WatchResponse]]
+        self, start: int, encoding: Encoding, made: Callable[[], Iterable[Part]]
     ) -> list[tuple[int, bytes]]:
         """Return the messages from `start` to `newest` as (revision, bytes), made once."""
         key = (start, encoding.name)
         found = self._encoded.get(key)
         if found is None:
-            found = [(message.revision, encoding.encode(message)) for message in made()]
+            found = [(part.revision, encoding.encode(part)) for part in made()]
             if len(self._encoded) < _ENCODED_MAX:
                 self._encoded[key] = found
         return found

@@ -39,7 +39,7 @@ class OverrideKeeper:
             await asyncio.sleep(0)
 
     async def _tend(self, entry: InstanceEntry) -> None:
-        name, override, revision = entry.name, entry.joined.override, entry.override_revision
+        name, override, revision = entry.name, entry.message().override, entry.override_revision
         followed = changes.lapsed(override, now_ms())
         if followed is not None:
             response = await self._store.txn(plans.put_override(name, followed, revision))

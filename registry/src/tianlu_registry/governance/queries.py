@@ -61,13 +61,17 @@ class Queries:
     async def list_instances(self, request: ListInstancesRequest) -> ListInstancesResponse:
         validate.service_name("service", request.service)
         found = await self._service(request.namespace, request.service, request.min_revision)
-        return ListInstancesResponse(instances=found.instances, revision=self._feed.revision)
+        return ListInstancesResponse(
+            instances=[each.message() for each in found.instances], revision=self._feed.revision
+        )
 
     async def discover(self, request: DiscoverRequest) -> DiscoverResponse:
         validate.service_name("service", request.service)
         found = await self._service(request.namespace, request.service, request.min_revision)
         return DiscoverResponse(
-            service=found.service, instances=found.discoverable(), revision=self._feed.revision
+            service=found.service,
+            instances=[each.message() for each in found.discoverable()],
+            revision=self._feed.revision,
         )
 
     async def list_subscribers(self, request: ListSubscribersRequest) -> ListSubscribersResponse:

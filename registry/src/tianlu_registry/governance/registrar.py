@@ -98,7 +98,7 @@ class Registrar:
             _check_present(name, held)
             held.check_owner(name, request.session_id)
             entry = self._feed.view.entry(name)
-            settled = entry is not None and not entry.joined.override.isolated
+            settled = entry is not None and not entry.joined.isolated
             return plans.delete_instance(name, held, drop_override=settled)
 
         _, revision = await self._write(name, plan)
@@ -153,7 +153,7 @@ class Registrar:
         revision = await self._put_override(name, override, entry.override_revision)
         await self._wait_shown(revision)
         after = self._feed.view.entry(name)
-        return (after or entry).joined, revision
+        return (after or entry).message(), revision
 
     async def put_service(self, service: Service) -> tuple[Service, int]:
         """Describe a service, whether or not it has instances."""

@@ -22,9 +22,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tianlu._proto.etcd.rpc_pb2 import LeaseGrantRequest, LeaseRevokeRequest
-from tianlu._proto.v1.model_pb2 import Health, Instance
+from tianlu._proto.v1.model_pb2 import Health
 from tianlu_registry.catalog import plans, suspicion, validate
-from tianlu_registry.catalog.entries import is_suspect
+from tianlu_registry.catalog.keys import InstanceName
 from tianlu_registry.engine.store import Store
 from tianlu_registry.errors import LeaseNotFound, RegistryError, SessionNotFound
 from tianlu_registry.governance.config import GovernanceConfig
@@ -62,6 +62,7 @@ class Sessions:
         self._config = config
         self._sessions: dict[int, _Session] = {}
         self._draining = False
+        self.marked = {"suspect": 0, "alive": 0}  # instances, since this node started
 
     # What clients ask for
 
@@ -87,7 +88,7 @@ class Sessions:
             return 0
         if session is not None:
             session.broken_at = None
-        if any(is_suspect(instance) for instance in self._feed.view.of_session(session_id)):
+        if any(entry.joined.suspect for entry in self._feed.view.of_session(session_id)):
             self._ensure_reconciled(session_id, 0.0)
         return ttl
 
@@ -184,45 +185,46 @@ class Sessions:
             return False
         suspect = session.broken_at is not None
         targets = [
-            instance
-            for instance in self._feed.view.of_session(session_id)
-            if is_suspect(instance) != suspect
+            entry.name
+            for entry in self._feed.view.of_session(session_id)
+            if entry.joined.suspect != suspect
         ]
         if not targets:
             return False
         try:
-            await self._write(targets, suspect)
+            await self._write(session_id, targets, suspect)
         except LeaseNotFound:
             return False  # the session has ended, and with it its instances
         except RegistryError as error:
             logger.warning("session.marks_failed id=%d reason=%s", session_id, error)
             await asyncio.sleep(_RETRY_PAUSE_SECONDS)
         else:
-            word = "session.suspect" if suspect else "session.alive_again"
-            logger.info("%s id=%d instances=%d", word, session_id, len(targets))
+            liveness = "suspect" if suspect else "alive"
+            self.marked[liveness] += len(targets)
+            logger.info("session.%s id=%d instances=%d", liveness, session_id, len(targets))
         return True
 
-    async def _write(self, targets: list[Instance], suspect: bool) -> None:
+    async def _write(self, session_id: int, targets: list[InstanceName], suspect: bool) -> None:
         findings = list(self._findings(targets, suspect))
         for first in range(0, len(findings), plans.MARKS_MAX):
             batch = findings[first : first + plans.MARKS_MAX]
-            response = await self._store.txn(plans.mark(batch))
+            response = await self._store.txn(plans.mark(session_id, batch))
             # Also after a failed comparison, so that the next attempt sees what has changed.
             await self._feed.wait_revision(response.header.revision)
 
     def _findings(
-        self, targets: list[Instance], suspect: bool
-    ) -> Iterator[tuple[Instance, Health]]:
+        self, targets: list[InstanceName], suspect: bool
+    ) -> Iterator[tuple[InstanceName, Health]]:
         now = now_ms()
         if not suspect:
             health = suspicion.alive(now)
-            return ((instance, health) for instance in targets)
-        turning = Counter((instance.namespace, instance.service) for instance in targets)
+            return ((name, health) for name in targets)
+        turning = Counter((name.namespace, name.service) for name in targets)
         by_service = {
-            name: suspicion.suspect(self._feed.view.service(*name), count, now)
-            for name, count in turning.items()
+            service: suspicion.suspect(self._feed.view.service(*service), count, now)
+            for service, count in turning.items()
         }
-        return ((i, by_service[i.namespace, i.service]) for i in targets)
+        return ((name, by_service[name.namespace, name.service]) for name in targets)
 
     def _most_broke_together(self, session: _Session) -> bool:
         """Whether more than half of this node's streamed sessions broke about when this did."""

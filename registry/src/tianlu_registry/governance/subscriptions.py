@@ -243,8 +243,8 @@ def _encoded_snapshot(
     services: Iterable[ServiceSnapshot], revision: int, encoding: Encoding
 ) -> Iterator[tuple[int, bytes]]:
     """Yield the parts of a snapshot; only after the last one its revision is held."""
-    for message in messages.snapshot(services, revision):
-        yield revision if message.snapshot_end else 0, encoding.encode(message)
+    for part in messages.snapshot(services, revision):
+        yield revision if part.snapshot_end else 0, encoding.encode(part)
 
 
 def _concerns(wanted: WatchFilter, namespace: str, service: str) -> bool:
