@@ -17,6 +17,7 @@ from tianlu_registry.errors import (
     Broken,
     InvariantBroken,
     NoSpace,
+    RegistryError,
     Stopped,
     StorageFailed,
 )
@@ -137,3 +138,13 @@ async def test_a_full_disk_stops_the_node_and_loses_nothing(small_disk: Path) ->
         assert found.count >= count > 50
         last = await one(node.store, b"k%06d" % (count - 1))
         assert len(last.value) == 40 * KIB
+
+
+async def test_no_room_to_begin_with(small_disk: Path) -> None:
+    (small_disk / "ballast").write_bytes(bytes(12 * MIB - 64 * KIB))
+    with pytest.raises(RegistryError, match="o space left") as caught:
+        await EmbeddedNode.start(small(small_disk / "data"))
+    assert "\n" not in str(caught.value)
+    (small_disk / "ballast").unlink()
+    async with running(small(small_disk / "data")) as node:
+        await put(node.store, b"k", b"1")

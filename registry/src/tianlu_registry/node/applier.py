@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from tianlu_registry.errors import InputError, check
+from tianlu_registry.errors import InputError, InvariantBroken
 from tianlu_registry.node import command
 from tianlu_registry.node.crash import CrashHook
 from tianlu_registry.node.machine import StateMachine
@@ -83,13 +83,13 @@ class Applier:
         self._at("after_apply")
 
     def _apply(self, entry: Entry) -> None:
-        check(
-            entry.index == self.applied_index + 1,
-            f"entry {entry.index} to be applied after {self.applied_index}",
-        )
+        # Not `check`: its message would be made for every entry.
+        if entry.index != self.applied_index + 1:
+            raise InvariantBroken(f"entry {entry.index} to be applied after {self.applied_index}")
         # Empty data marks a new leader's first entry: it commits what earlier leaders left.
         if entry.data:
-            check(entry.type == EntryType.NORMAL, f"entry {entry.index} changes the membership")
+            if entry.type is not EntryType.NORMAL:
+                raise InvariantBroken(f"entry {entry.index} changes the membership")
             self._apply_command(entry.data)
         self.applied_index = entry.index
         self.applied_term = entry.term

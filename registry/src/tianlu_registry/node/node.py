@@ -90,6 +90,7 @@ class Node:
         self._log = recovered.log
         self._on_fatal = on_fatal
         self._closed = False
+        self._stopping: asyncio.Task[None] | None = None
         self._leader_id = NO_MEMBER
         self._leader_changes = 0
         self._ready: asyncio.Future[None] = loop.create_future()
@@ -216,21 +217,17 @@ class Node:
     async def stop(self) -> None:
         """Answer what is under way, make the state durable and let go of the directory.
 
-        Proposals still unanswered after two seconds fail with `Stopped`. Harmless when called
-        again. After a failure it only lets go: what is durable stays as the failure left it.
+        Proposals still unanswered after two seconds fail with `Stopped`. Every call returns when
+        the node has stopped; cancelling one does not stop the stopping. After a failure it only
+        lets go: what is durable stays as the failure left it.
+
+        Raises:
+            Broken: the last commit failed. Nothing is lost: the log still has it.
         """
-        if self._closed:
-            return
-        self._closed = True
-        await self._drain()
-        self._end(Stopped())
-        try:
-            await self._committer.close(commit=self.stopped_with is None)
-        finally:
-            await self._loop.run_in_executor(None, self._writer.stop)
-            self._backend.close()
-            self._data_dir.release()
-        _log.info("node.stopped applied_index=%d", self._applier.applied_index)
+        if self._stopping is None:
+            self._closed = True
+            self._stopping = self._loop.create_task(self._stop())
+        await asyncio.shield(self._stopping)
 
     def propose(self, kind: CommandKind, request: Request, payload: bytes) -> asyncio.Future[Any]:
         """Put a checked command into the log; see `ReadyLoop.propose`.
@@ -311,6 +308,17 @@ class Node:
             self._applier.applied_index,
             self.machine.mvcc.revision,
         )
+
+    async def _stop(self) -> None:
+        await self._drain()
+        self._end(Stopped())
+        try:
+            await self._committer.close(commit=self.stopped_with is None)
+        finally:
+            await self._loop.run_in_executor(None, self._writer.stop)
+            self._backend.close()
+            self._data_dir.release()
+        _log.info("node.stopped applied_index=%d", self._applier.applied_index)
 
     async def _drain(self) -> None:
         waiters = self._proposals.waiters()
