@@ -166,8 +166,13 @@ class StoreAgainstOracle(RuleBasedStateMachine):
     def compaction_step(self, budget: int) -> None:
         self.store.compaction_step(budget)
 
-    @rule()
-    def restart(self) -> None:
+    @rule(is_compacted=st.booleans())
+    def restart(self, is_compacted: bool) -> None:
+        if is_compacted and self.oracle.revision > self.oracle.compact_revision:
+            self.store.compact(self.oracle.revision)
+            self.oracle.compact(self.oracle.revision)
+            while not self.store.compaction_step(100):
+                pass
         self.lessor = Lessor(self.backend)
         self.store = MvccStore(self.backend, self.lessor)
 

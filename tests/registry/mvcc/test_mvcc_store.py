@@ -14,7 +14,7 @@ from registry.mvcc.mvcc_fakes import (
 )
 
 from tianlu._proto.etcd.rpc_pb2 import Compare, PutRequest, RangeRequest, TxnRequest
-from tianlu_registry.errors import Compacted, FutureRevision, KeyNotFound, LeaseNotFound
+from tianlu_registry.errors import Compacted, Corrupt, FutureRevision, KeyNotFound, LeaseNotFound
 
 
 @pytest.fixture
@@ -271,6 +271,15 @@ def test_a_compacted_tombstone_does_not_turn_the_revision_back(fixture: StoreFix
     assert again.keys() == []
 
 
+def test_lost_records_are_noticed(fixture: StoreFixture) -> None:
+    for _ in range(3):
+        fixture.put(b"a")
+    fixture.compact_all(4)
+    fixture.backend.records.clear()
+    with pytest.raises(Corrupt):
+        fixture.restarted()
+
+
 def test_a_restart_restores_leases_of_keys(fixture: StoreFixture) -> None:
     for lease_id in (7, 8):
         fixture.lessor.grant(lease_id, 10, now=0.0)
@@ -281,6 +290,18 @@ def test_a_restart_restores_leases_of_keys(fixture: StoreFixture) -> None:
     fixture.delete(b"c")
     again = fixture.restarted()
     assert (again.lessor.keys(7), again.lessor.keys(8)) == ([b"a"], [b"b"])
+
+
+def test_a_restart_after_compaction_keeps_create_revision_and_version(
+    fixture: StoreFixture,
+) -> None:
+    for _ in range(3):
+        fixture.put(b"a")
+    fixture.compact_all(4)
+    again = fixture.restarted()
+    again.put(b"a")
+    (kv,) = again.store.range(RangeRequest(key=b"a")).kvs
+    assert (kv.create_revision, kv.version) == (2, 4)
 
 
 def test_large_values_and_long_keys(fixture: StoreFixture) -> None:

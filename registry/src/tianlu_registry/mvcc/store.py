@@ -19,7 +19,7 @@ from tianlu._proto.etcd.rpc_pb2 import (
     TxnRequest,
     TxnResponse,
 )
-from tianlu_registry.errors import Compacted, FutureRevision
+from tianlu_registry.errors import Compacted, Corrupt, FutureRevision
 from tianlu_registry.mvcc.apply import check_put_applies, execute_delete_range, execute_put
 from tianlu_registry.mvcc.compaction import Compactor
 from tianlu_registry.mvcc.key_index import KeyIndex
@@ -59,6 +59,9 @@ class MvccStore:
         backend: holds the records; the index is rebuilt from it now, which takes time in proportion
             to the records (about 2.5 s for a million).
         leases: holds the leases that the records name, restored before.
+
+    Raises:
+        Corrupt: records are missing.
     """
 
     def __init__(self, backend: RevisionBackend, leases: LeaseBook) -> None:
@@ -69,8 +72,13 @@ class MvccStore:
         restored = rebuild(backend.scan(first_key_of(0), b"\xff" * 12))
         self._index.restore(restored.entries)
         self._compactor = Compactor(self._index, backend)
-        # All records at and below the newest revision may have been compacted away.
-        self._revision = max(FIRST_REVISION, restored.revision, self._compactor.revision)
+        self._revision = max(FIRST_REVISION, restored.revision)
+        if self._revision < self._compactor.revision:
+            # Compaction keeps the record of the newest revision, even a tombstone.
+            raise Corrupt(
+                f"{Corrupt.text}: the newest record is of revision {restored.revision}, but"
+                f" {self._compactor.revision} has been compacted"
+            )
         for key, lease in restored.leases.items():
             if leases.has(lease):
                 leases.attach(lease, (key,))
