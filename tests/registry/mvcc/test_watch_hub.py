@@ -146,6 +146,18 @@ def test_a_watch_from_a_compacted_revision_is_refused() -> None:
     watched.hub.watch(WatchSpec(b"a", start_revision=4), Sink())
 
 
+def test_prev_kv_ends_with_compaction_whether_or_not_it_is_removed_yet() -> None:
+    watched = Watched()
+    for value in (b"1", b"2", b"3"):
+        watched.put(b"a", value)
+    watched.store.compact(3)
+    sink = Sink()
+    watched.hub.watch(WatchSpec(b"a", prev_kv=True, start_revision=3), sink)
+    watched.hub.catch_up(10)
+    events = sink.batches[0].events
+    assert [event.HasField("prev_kv") for event in events] == [False, True]
+
+
 @pytest.mark.parametrize("is_blocked", [True, False])
 def test_compaction_ends_a_watcher_that_is_further_behind(is_blocked: bool) -> None:
     watched = Watched()
