@@ -202,7 +202,8 @@ async def test_times_are_the_readers(page: Page, site: RunningSite) -> None:
     await expect(shown).not_to_contain_text("UTC")
     moment = await shown.get_attribute("datetime")
     expected = await page.evaluate(
-        "m => new Intl.DateTimeFormat('en', {dateStyle:'medium', timeStyle:'medium'}).format(new Date(m))",
+        "moment => new Intl.DateTimeFormat('en', {dateStyle: 'medium', timeStyle: 'medium'})"
+        ".format(new Date(moment))",
         moment,
     )
     await expect(shown).to_have_text(expected)
@@ -262,7 +263,7 @@ async def test_no_accessibility_fault_is_found(page: Page, site: RunningSite, th
 
 
 async def faults(page: Page) -> list[str]:
-    """Return axe-core's findings, in an isolated world so that the page's policy does not forbid it."""
+    """Return axe-core's findings; it runs in a world of its own, which the page's policy allows."""
     session = await page.context.new_cdp_session(page)
     tree = await session.send("Page.getFrameTree")
     world = await session.send(

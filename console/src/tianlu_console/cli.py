@@ -9,6 +9,9 @@ from typing import Annotated
 
 import typer
 
+from tianlu_console.logs import configure_logging
+from tianlu_console.settings import CannotStart, ListenAddress, Settings
+
 app = typer.Typer(add_completion=False)
 
 
@@ -68,14 +71,6 @@ def console(
     registry is away. On the first start a link in the run file (`tianlu up` prints it) creates the
     first administrator.
     """
-    # Imported here so that `tianlu --help` stays quick.
-    import uvloop
-
-    from tianlu_console.database.engine import DatabaseUnusable
-    from tianlu_console.logs import configure_logging
-    from tianlu_console.server import CannotListen, serve
-    from tianlu_console.settings import InvalidSetting, ListenAddress, Settings
-
     configure_logging(log_level)
     try:
         settings = Settings(
@@ -85,8 +80,18 @@ def console(
             base_path=base_path.rstrip("/"),
             run_file=run_file and run_file.absolute(),
         )
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings))
-    except (InvalidSetting, CannotListen, DatabaseUnusable) as error:
+        _run(settings)
+    except CannotStart as error:
         typer.echo(f"tianlu console: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+def _run(settings: Settings) -> None:
+    # The web framework and the database take a second to import, which `tianlu --help` and a
+    # wrong flag need not wait for.
+    import uvloop
+
+    from tianlu_console.server import serve
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings))

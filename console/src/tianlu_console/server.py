@@ -19,7 +19,7 @@ from tianlu_console.app import Console, build_console
 from tianlu_console.catalogue.mirror import MirrorCatalogue
 from tianlu_console.database import open_database
 from tianlu_console.run_file import remove_run_file, write_run_file
-from tianlu_console.settings import ListenAddress, Settings
+from tianlu_console.settings import CannotStart, ListenAddress, Settings
 
 _logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ CLIENT_NAME: Final = "console"
 SNAPSHOT_DIR: Final = "snapshot"
 
 
-class CannotListen(Exception):
+class CannotListen(CannotStart):
     """The address cannot be had; the message says which and why."""
 
 

@@ -10,7 +10,11 @@ from typing import Final, Self
 BASE_PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 
-class InvalidSetting(Exception):
+class CannotStart(Exception):
+    """The console cannot start; the message is the one line that says what and what to do."""
+
+
+class InvalidSetting(CannotStart):
     """A setting cannot be; the message names its flag and what would be right."""
 
 

@@ -14,12 +14,14 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from tianlu_console.settings import CannotStart
+
 FILE_NAME: Final = "console.db"
 BUSY_TIMEOUT_MS: Final = 5_000
 """How long a writer waits for another one before it fails."""
 
 
-class DatabaseUnusable(Exception):
+class DatabaseUnusable(CannotStart):
     """The database cannot be opened or migrated; the message says which file and why."""
 
 

@@ -104,7 +104,9 @@ class IsolatePage:
     @property
     def command(self) -> str:
         """The command that does the same."""
-        return _command("isolate", self.subject, "--reason", self.reason.strip() or "REASON")
+        lifted = ("--for", self.expires_seconds) if self.expires_seconds != "0" else ()
+        reason = self.reason.strip() or "REASON"
+        return _command("isolate", self.subject, "--reason", reason, *lifted)
 
 
 def service_path(base: str, key: ServiceKey) -> str:
