@@ -78,11 +78,11 @@ def test_grpc_unknown_service(channel: grpc.Channel) -> None:
 def test_a_value_of_two_megabytes_is_refused_on_grpc_and_json(
     shop: Platform, channel: grpc.Channel
 ) -> None:
-    big = rpc_pb2.PutRequest(key=b"big", value=b"x" * (2 << 20))
+    big = rpc_pb2.PutRequest(key=b"big", value=b"x" * (2_000_000))
     error = refused(channel, "/etcdserverpb.KV/Put", big, rpc_pb2.PutResponse)
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert error.details() == "etcdserver: request is too large"
-    body = {"key": _base64(b"big"), "value": _base64(b"x" * (2 << 20))}
+    body = {"key": _base64(b"big"), "value": _base64(b"x" * (2_000_000))}
     answer = httpx.post(f"{shop.entrance}/v3/kv/put", json=body)
     assert answer.status_code in {400, 413}
     assert "too large" in answer.text
@@ -97,7 +97,7 @@ def test_a_value_of_two_megabytes_is_refused_on_grpc_and_json(
         ("/v3/kv/range", '{"key": "a2V5", "limit": "many"}', "limit"),
         ("/v1/sessions", '{"ttl_seconds": "soon"}', "ttl_seconds"),
         ("/v1/sessions", '{"ttl": 5}', "ttl"),
-        ("/v1/sessions", "[]", "JSON"),
+        ("/v1/sessions", "[]", "body"),
     ],
 )
 def test_json_names_the_field(shop: Platform, path: str, body: str, named: str) -> None:

@@ -97,7 +97,7 @@ def test_unknown_service_and_unknown_path_are_named(shop: Platform) -> None:
         httpx.get(f"{shop.entrance}/x", headers={"host": "nothing.default"}),
     ):
         assert answer.status_code == httpx.codes.NOT_FOUND
-        assert "nothing" in answer.json()["message"]
+        assert "nothing" in answer.json()["asked"]
     assert httpx.get(f"{shop.entrance}/no/such/page").status_code == httpx.codes.NOT_FOUND
 
 
