@@ -16,7 +16,7 @@ from tianlu_registry.catalog import keys, messages
 from tianlu_registry.catalog.history import WatchFilter
 from tianlu_registry.catalog.keys import InstanceName
 from tianlu_registry.engine.store import Store
-from tianlu_registry.errors import InvalidArgument, Stopped, TooManyRequests
+from tianlu_registry.errors import Compacted, InvalidArgument, Stopped, TooManyRequests
 from tianlu_registry.governance import Governance, GovernanceConfig
 from tianlu_registry.governance.applied import await_applied
 from tianlu_registry.governance.groups import Encoding, Group, GroupIndex
@@ -312,6 +312,31 @@ async def test_closing_ends_the_streams(embedded: Store) -> None:
             await task
         with pytest.raises(Stopped), governance.subscriptions.open(EVERYTHING, 0, "", ""):
             pass
+
+
+async def test_a_view_that_was_loaded_anew_is_a_snapshot_to_subscribers(embedded: Store) -> None:
+    """The store compacted what the view's watch still needed."""
+    async with Governance.start(embedded) as governance:
+        session, _ = await governance.sessions.open(60, "")
+        await governance.registrar.register(registration(session, "a"))
+        replica = Replica()
+        task = asyncio.create_task(
+            _follow(governance, EVERYTHING, replica, lambda: asyncio.sleep(0))
+        )
+        await until(lambda: replica.snapshots == 1)
+        old = governance.feed.view
+        governance.feed._watcher.cancel()
+        await embedded.put(PutRequest(key=b"/tianlu/v1/a/services/new"))  # nobody tells the view
+        governance.feed.ended(Compacted())
+        await until(lambda: governance.feed.view is not old)
+        assert governance.feed.ready
+        assert governance.feed.view.service("a", "new") is not None
+        await until(lambda: replica.snapshots == 2)
+        _, revision = await governance.registrar.register(registration(session, "a", "orders-2"))
+        await until(lambda: replica.revision == revision)
+        assert replica.snapshots == 2
+        assert len(replica.instances) == 2
+        task.cancel()
 
 
 async def test_there_is_a_maximum_of_subscribers(embedded: Store) -> None:

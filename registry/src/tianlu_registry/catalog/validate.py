@@ -129,8 +129,9 @@ def address(field: str, value: str) -> None:
     """Raises: InvalidArgument: neither an IP address that can be called nor a host name."""
     if not value:
         raise InvalidArgument(field, "is needed: an IP address or host name for callers")
-    if _is_ip(value):
-        if ipaddress.ip_address(value).is_unspecified:
+    ip = _ip(value)
+    if ip is not None:
+        if ip.is_unspecified:
             raise InvalidArgument(field, f"{value} is no address that callers can reach")
         return
     labels = value.removesuffix(".").split(".")
@@ -247,12 +248,12 @@ def _within(field: str, value: int, low: int, high: int) -> None:
         raise InvalidArgument(field, f"{value} is not within {low} to {high}")
 
 
-def _is_ip(value: str) -> bool:
+def _ip(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the IP address that a text is; None if it is none, or one of this host alone."""
     try:
-        ipaddress.ip_address(value)
+        return None if "%" in value else ipaddress.ip_address(value)
     except ValueError:
-        return False
-    return "%" not in value
+        return None
 
 
 def _shown(value: str) -> str:

@@ -126,11 +126,14 @@ class EtcdWatchStream:
             try:
                 await self._one_stream()
             except* (grpc.aio.AioRpcError, Unavailable) as failed:
-                reason = failed.exceptions[0]
-                logger.warning("watch_stream.broken endpoint=%s reason=%s", endpoint.target, reason)
-            failures = 0 if self._answered else failures + 1
+                failures = 1 if self._answered else failures + 1
+                if failures == 1:  # one line for a break, not one for each try to mend it
+                    reason = _reason_of(failed.exceptions[0])
+                    logger.warning(
+                        "watch_stream.broken endpoint=%s reason=%r", endpoint.target, reason
+                    )
             self._channels.rotate(endpoint)
-            await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
+            await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS)) - 1])
 
     async def _one_stream(self) -> None:
         """Open a stream, ask for every watcher, and deliver until it breaks."""
@@ -233,6 +236,10 @@ async def _send(call: _Call, outbox: asyncio.Queue[WatchRequest]) -> None:
             await call.write(request)
         except asyncio.InvalidStateError as ended:
             raise Unavailable("etcd ended the watch stream") from ended
+
+
+def _reason_of(error: Exception) -> str:
+    return (error.details() or "") if isinstance(error, grpc.aio.AioRpcError) else str(error)
 
 
 def _create_request(watcher: EtcdWatcher) -> WatchCreateRequest:
