@@ -47,7 +47,7 @@ def instance(
 
 
 def suspect(given: Instance) -> Instance:
-    return replace(given, health=Health(Liveness.SUSPECT, "session stream broke", NOW - 2000))
+    return replace(given, health=Health(Liveness.SUSPECT, "the session's stream broke", NOW - 2000))
 
 
 def isolated(given: Instance, reason: str = "high error rate", expires: int = 0) -> Instance:

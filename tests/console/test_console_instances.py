@@ -42,7 +42,7 @@ async def test_the_page_shows_what_the_json_says(inside: Site) -> None:
         assert f'id="instance-{row["id"]}"' in page
     for text in (
         "high error rate",
-        "session stream broke",
+        "the session&#39;s stream broke",
         "8f3a2c1",
         "Weighted round robin",
         "5eed",
@@ -56,6 +56,18 @@ async def test_an_unknown_service_is_named(inside: Site) -> None:
     assert "There is no service nothing in namespace default." in answer.text
     twin = await inside.http.get(f"{BASE}/services/default/nothing.json")
     assert twin.json()["error"] == "not_found"
+
+
+async def test_an_open_page_shows_that_the_service_has_left(inside: Site) -> None:
+    for number in (1, 2):
+        inside.catalogue.remove("default", "inventory", f"inventory-{number}")
+    del inside.catalogue.services["default", "inventory"]
+    inside.catalogue.publish()
+    path = f"{BASE}/services/default/inventory"
+    assert (await inside.http.get(path)).status_code == 404
+    refreshed = await inside.http.get(path, headers=FRAGMENT)
+    assert refreshed.status_code == 200
+    assert "all that was has left" in refreshed.text
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from tianlu import Instance, ServiceKey
+from tianlu import Instance, Service, ServiceKey, ServiceView
 from tianlu_console.access.gate import actor_of
 from tianlu_console.audit.log import Subject
 from tianlu_console.catalogue.feed import CatalogueFeed
@@ -85,9 +85,8 @@ class InstanceEndpoints:
 
     async def show(self, request: Request, namespace: str, service: str) -> Response:
         """Show a service and its instances."""
-        page = self.page(
-            ServiceKey(namespace, service), InstanceQuery.parse(request.query_params), None
-        )
+        key, query = ServiceKey(namespace, service), InstanceQuery.parse(request.query_params)
+        page = self.page(key, query, None, open_page=is_fragment(request))
         if wants_json(request):
             return JSONBody(page)
         return self._render(
@@ -150,19 +149,28 @@ class InstanceEndpoints:
             return self._restore_form(request, subject, reason, error)
         return self._done(request, instance)
 
-    def page(self, key: ServiceKey, query: InstanceQuery, known: Instance | None) -> InstancesPage:
+    def page(
+        self,
+        key: ServiceKey,
+        query: InstanceQuery,
+        known: Instance | None,
+        *,
+        open_page: bool = True,
+    ) -> InstancesPage:
         """Return a service's page as of the newest view.
 
         Args:
             known: an instance that was just written, shown even if the view is older.
+            open_page: the page is open already: a service that has left is shown without instances.
 
         Raises:
-            Missing: the catalogue has no such service.
+            Missing: the catalogue has no such service, and the page is not open.
         """
         view = self._feed.view.services.get(key)
-        if view is None:
+        if view is None and not open_page:
             message = N_("There is no service %(service)s in namespace %(namespace)s.")
             raise Missing(Text(message, {"service": key.name, "namespace": key.namespace}))
+        view = view or ServiceView(Service(key.namespace, key.name), ())
         rows = [row_of(instance) for instance in newest(view.instances, known)]
         return InstancesPage(
             source=self._feed.source(),

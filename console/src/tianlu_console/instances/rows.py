@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from annotated_doc import Doc
 
 from tianlu import Instance, InstanceStatus, Liveness, Port
+from tianlu_console.text import N_
 
 
 class TrafficState(StrEnum):
@@ -23,6 +24,9 @@ class TrafficState(StrEnum):
     DOWN = "down"
     NO_WEIGHT = "no_weight"
 
+
+REGISTRY_REASONS: Final = (N_("the session's stream broke"),)
+"""What the registry gives as reasons for a liveness; pages translate those listed here."""
 
 _BY_STATUS: Final[Mapping[InstanceStatus, TrafficState]] = {
     InstanceStatus.STARTING: TrafficState.STARTING,

@@ -115,6 +115,7 @@ def make_environment(translations: NullTranslations, assets: Assets) -> Environm
     install.install_gettext_translations(translations, newstyle=True)
     environment.globals["asset"] = assets.url
     environment.filters["moment"] = moment
+    environment.filters["translated"] = lambda text: text and translations.gettext(text)
     environment.filters["say"] = lambda text: text.render(translations)
     return environment
 
