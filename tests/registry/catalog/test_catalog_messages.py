@@ -5,9 +5,16 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tianlu._proto.v1.catalog_pb2 import CatalogEvent, InstanceKey, ServiceKey, WatchResponse
-from tianlu._proto.v1.model_pb2 import Instance, Service
-from tianlu_registry.catalog import events, messages, wire
+from tianlu._proto.v1.catalog_pb2 import (
+    CatalogEvent,
+    DiscoverResponse,
+    InstanceKey,
+    ListInstancesResponse,
+    ServiceKey,
+    WatchResponse,
+)
+from tianlu._proto.v1.model_pb2 import Instance, InstanceStatus, Service
+from tianlu_registry.catalog import answers, events, messages, wire
 from tianlu_registry.catalog.entries import Joined, ServiceSnapshot
 from tianlu_registry.catalog.history import Change, RevisionChanges, WatchFilter
 
@@ -62,6 +69,22 @@ def test_parts(revision: int, snapshot: bool, end: bool, held: list[Instance]) -
     encoded = [events.instance_put(Joined(each), 3) for each in held]
     part = messages.Part(revision, snapshot, end, encoded)
     assert WatchResponse.FromString(part.encode()) == part.message() == expected
+
+
+@given(held=st.lists(instances, max_size=5), revision=numbers)
+@settings(deadline=None)
+def test_answers(held: list[Instance], revision: int) -> None:
+    for each in held:
+        each.status = InstanceStatus.INSTANCE_STATUS_UP
+        each.ClearField("weight")
+    snapshot = ServiceSnapshot(Service(name="s"), True, tuple(map(Joined, held)))
+    for _ in range(2):  # made, then found
+        listed = answers.list_instances(snapshot, revision).message()
+        assert listed == ListInstancesResponse(instances=held, revision=revision)
+        discovered = answers.discover(snapshot, revision).message()
+        assert discovered == DiscoverResponse(
+            service=Service(name="s"), instances=held, revision=revision
+        )
 
 
 def test_a_snapshot_of_nothing_is_one_part() -> None:

@@ -42,9 +42,10 @@ async def opened(governance: Governance) -> int:
 
 
 async def discovered(governance: Governance, namespace: str, min_revision: int = 0) -> list[str]:
-    found = await governance.queries.discover(
+    encoded = await governance.queries.discover(
         DiscoverRequest(namespace=namespace, service="orders", min_revision=min_revision)
     )
+    found = encoded.message()
     return [each.id for each in found.instances]
 
 
@@ -54,9 +55,10 @@ async def test_register_discover_deregister(governance: Governance, namespace: s
     assert registered.session_id == session
     assert registered.create_revision == registered.mod_revision == revision
     assert registered.registered_unix_ms > 0
-    found = await governance.queries.discover(
+    encoded = await governance.queries.discover(
         DiscoverRequest(namespace=namespace, service="orders", min_revision=revision)
     )
+    found = encoded.message()
     assert list(found.instances) == [registered]
     assert found.revision >= revision
     gone_at = await governance.registrar.deregister(
@@ -174,9 +176,10 @@ async def test_concurrent_updates_all_take_effect(governance: Governance, namesp
             for n in range(8)
         )
     )
-    found = await governance.queries.list_instances(
+    encoded = await governance.queries.list_instances(
         ListInstancesRequest(namespace=namespace, service="orders")
     )
+    found = encoded.message()
     assert set(found.instances[0].metadata) == {f"k{n}" for n in range(8)}
 
 
@@ -285,9 +288,10 @@ async def test_lists_are_sorted_and_scoped(governance: Governance, namespace: st
         ListServicesRequest(namespace=namespace, min_revision=last)
     )
     assert [summary.service.name for summary in services.services] == ["orders", "web"]
-    found = await governance.queries.list_instances(
+    encoded = await governance.queries.list_instances(
         ListInstancesRequest(namespace=namespace, service="web")
     )
+    found = encoded.message()
     assert [each.id for each in found.instances] == ["web-1", "web-2"]
     names = await governance.queries.list_namespaces(ListNamespacesRequest())
     assert namespace in names.namespaces
@@ -322,9 +326,10 @@ async def test_a_loaded_catalogue_shows_everything_at_once(
     for number in range(5):
         await governance.registrar.register(registration(session, namespace, f"orders-{number}"))
     async with Governance.start(store, GovernanceConfig(load_page_keys=2)) as other:
-        found = await other.queries.list_instances(
+        encoded = await other.queries.list_instances(
             ListInstancesRequest(namespace=namespace, service="orders")
         )
+        found = encoded.message()
         assert [each.id for each in found.instances] == [f"orders-{n}" for n in range(5)]
 
 

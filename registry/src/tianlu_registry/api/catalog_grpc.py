@@ -46,6 +46,7 @@ from tianlu._proto.v1.catalog_pb2 import (
 )
 from tianlu_registry.api.catalog_watch import serve_grpc
 from tianlu_registry.api.grpc_asgi import RpcContext
+from tianlu_registry.catalog.wire import Encoded
 from tianlu_registry.errors import SessionNotFound
 from tianlu_registry.governance import Governance
 from tianlu_registry.governance.applied import await_applied
@@ -162,10 +163,12 @@ class CatalogServicer:
 
     async def ListInstances(
         self, request: ListInstancesRequest, context: RpcContext
-    ) -> ListInstancesResponse:
+    ) -> Encoded[ListInstancesResponse]:
         return await self._queries.list_instances(request)
 
-    async def Discover(self, request: DiscoverRequest, context: RpcContext) -> DiscoverResponse:
+    async def Discover(
+        self, request: DiscoverRequest, context: RpcContext
+    ) -> Encoded[DiscoverResponse]:
         return await self._queries.discover(request)
 
     # Watching

@@ -30,6 +30,7 @@ from tianlu_registry.api.grpc_asgi.asgi import Receive, Scope, Send
 from tianlu_registry.api.grpc_asgi.sweeper import DisconnectSweeper
 from tianlu_registry.api.http import ClientGone, HttpRequest, HttpResponse, respond
 from tianlu_registry.api.json_decode import decode_json, fill
+from tianlu_registry.catalog.wire import Encoded
 from tianlu_registry.errors import Conflict, InvalidArgument, RequestTooLarge
 from tianlu_registry.governance.subscriptions import Subscriptions
 
@@ -87,7 +88,9 @@ class CatalogJson:
         message = await _request(route, names, request)
         answer = await getattr(self._servicer, route.rpc)(message, context)
         content = MessageToDict(
-            answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+            answer.message() if isinstance(answer, Encoded) else answer,
+            preserving_proto_field_name=True,
+            always_print_fields_with_no_presence=True,
         )
         return _json(200, content)
 

@@ -8,7 +8,6 @@ nothing. What was joined never changes afterwards: snapshots, histories and answ
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
 
 from tianlu._proto.etcd.kv_pb2 import KeyValue
 from tianlu._proto.v1.model_pb2 import (
@@ -138,7 +137,6 @@ class InstanceEntry:
 _NOTHING = Joined(Instance())
 
 
-@dataclass(frozen=True, slots=True)
 class ServiceSnapshot:
     """A service and its instances at one revision. Shared; its parts must not be changed.
 
@@ -146,11 +144,17 @@ class ServiceSnapshot:
         service: the description, or one that has the names alone.
         described: somebody put the description; otherwise instances alone make it known.
         instances: registered ones, by id.
+        encodings: answers made of this snapshot, kept by whoever encodes them, at most one for
+            each kind of answer.
     """
 
-    service: Service
-    described: bool
-    instances: tuple[Joined, ...] = field(repr=False)
+    __slots__ = ("described", "encodings", "instances", "service")
+
+    def __init__(self, service: Service, described: bool, instances: tuple[Joined, ...]) -> None:
+        self.service = service
+        self.described = described
+        self.instances = instances
+        self.encodings: dict[str, bytes] = {}
 
     @property
     def namespace(self) -> str:

@@ -8,10 +8,12 @@ Source: protobuf.dev, "Encoding".
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Generic, TypeVar, cast
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
+
+MessageT = TypeVar("MessageT", bound=Message)
 
 _VARINT = 0
 _LENGTH_DELIMITED = 2
@@ -45,3 +47,20 @@ def embedded(field_tag: bytes, value: bytes) -> bytes:
 def number(field_tag: bytes, value: int) -> bytes:
     """Encode a field that is a number or a boolean; nothing for its default, as proto3 has it."""
     return field_tag + varint(value) if value else b""
+
+
+class Encoded(Generic[MessageT]):
+    """A message that is encoded already; where messages are only sent on, it passes for one."""
+
+    __slots__ = ("_data", "_kind")
+
+    def __init__(self, kind: type[MessageT], data: bytes) -> None:
+        self._kind = kind
+        self._data = data
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
+        return self._data
+
+    def message(self) -> MessageT:
+        """Decode. The caller owns the result."""
+        return self._kind.FromString(self._data)

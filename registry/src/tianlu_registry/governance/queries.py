@@ -17,8 +17,9 @@ from tianlu._proto.v1.catalog_pb2 import (
     ListSubscribersResponse,
     Subscriber,
 )
-from tianlu_registry.catalog import validate
+from tianlu_registry.catalog import answers, validate
 from tianlu_registry.catalog.entries import ServiceSnapshot
+from tianlu_registry.catalog.wire import Encoded
 from tianlu_registry.errors import InvalidArgument
 from tianlu_registry.governance.feed import ViewFeed
 from tianlu_registry.governance.registrar import unknown_service
@@ -58,21 +59,15 @@ class Queries:
         found = await self._service(request.namespace, request.name, request.min_revision)
         return GetServiceResponse(summary=found.summary(), revision=self._feed.revision)
 
-    async def list_instances(self, request: ListInstancesRequest) -> ListInstancesResponse:
+    async def list_instances(self, request: ListInstancesRequest) -> Encoded[ListInstancesResponse]:
         validate.service_name("service", request.service)
         found = await self._service(request.namespace, request.service, request.min_revision)
-        return ListInstancesResponse(
-            instances=[each.message() for each in found.instances], revision=self._feed.revision
-        )
+        return answers.list_instances(found, self._feed.revision)
 
-    async def discover(self, request: DiscoverRequest) -> DiscoverResponse:
+    async def discover(self, request: DiscoverRequest) -> Encoded[DiscoverResponse]:
         validate.service_name("service", request.service)
         found = await self._service(request.namespace, request.service, request.min_revision)
-        return DiscoverResponse(
-            service=found.service,
-            instances=[each.message() for each in found.discoverable()],
-            revision=self._feed.revision,
-        )
+        return answers.discover(found, self._feed.revision)
 
     async def list_subscribers(self, request: ListSubscribersRequest) -> ListSubscribersResponse:
         """List the subscribers of this node, the oldest first."""
