@@ -151,6 +151,14 @@ def registry(
             "--snapshot-catchup-entries", "Applied log entries kept behind the database.", _LIMITS
         ),
     ] = 5000,
+    snapshot_count: Annotated[
+        int,
+        _option(
+            "--snapshot-count",
+            "Accepted for etcd's sake, without effect: the state is committed continuously.",
+            _LIMITS,
+        ),
+    ] = 0,
     watch_progress_notify_interval: Annotated[
         float,
         _option(
@@ -259,9 +267,10 @@ def _serve(
 
 
 def _launch(plan: LaunchPlan, urls: tuple[str, ...], run_file: Path | None) -> int:
-    def serving() -> None:
+    def serving(admin_socket: Path) -> None:
         if run_file is not None:
-            write_run_file(run_file, "registry", {"client_urls": list(urls)})
+            addresses = {"client_urls": list(urls), "admin": f"unix:{admin_socket}"}
+            write_run_file(run_file, "registry", addresses)
 
     async def run() -> int:
         return await Launcher(plan, serving).run()

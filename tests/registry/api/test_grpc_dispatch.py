@@ -279,6 +279,14 @@ async def test_draining_ends_streams_and_refuses_new_ones_but_not_unary_calls() 
     assert (await say(app=app)).code == 0
 
 
+async def test_a_caller_without_grpc_is_told_so() -> None:
+    call = await FakeCall(SAY, [b"{}"], headers=[(b"content-type", b"application/json")]).run(
+        make_app(Echo())
+    )
+    assert call.status == 415
+    assert b"must be application/grpc" in call.body
+
+
 async def test_fallback_serves_what_is_not_grpc() -> None:
     async def page(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 404, "headers": []})

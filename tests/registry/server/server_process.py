@@ -62,7 +62,7 @@ async def launched(
         with Reservation("--listen", parse_listen_urls("--listen", listen)) as held:
             plan = LaunchPlan(app, held.addresses, dict(os.environ), "warn", limits)
             running: RunningLauncher
-            launcher = Launcher(plan, lambda: _count(running))
+            launcher = Launcher(plan, lambda admin_socket: _count(running))
             running = RunningLauncher(launcher, tuple(each.url for each in held.addresses))
             running.task = asyncio.create_task(launcher.run())
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import grpc.aio
 import psutil
 import pytest
 from registry.api.adapter_service import Text
-from registry.server.server_process import RunningLauncher, launched
+from registry.server.server_process import QUICK, RunningLauncher, launched
 
+from tianlu_registry.node.datadir import DataDir
+from tianlu_registry.server.errors import EXIT_CANNOT_CREATE
 from tianlu_registry.server.supervision import Limits
 
 
@@ -116,6 +119,39 @@ async def test_failure_before_serving_is_not_repeated(app: str, limits: Limits) 
             status = await running.task
         assert status not in (0, -signal.SIGKILL)
         assert running.served == 0
+
+
+async def test_a_node_that_cannot_start_says_why_and_ends(tmp_path: Path) -> None:
+    held = DataDir.acquire(tmp_path / "data")
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tianlu_registry",
+            f"--data-dir={tmp_path}/data",
+            "--listen-client-urls=http://127.0.0.1:0",
+            f"--run-file={tmp_path}/run.json",
+            "--log-level=error",
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(30):
+            _, output = await process.communicate()
+    finally:
+        held.release()
+    assert process.returncode == EXIT_CANNOT_CREATE
+    assert f"tianlu registry: {tmp_path}/data" in output.decode() or "held" in output.decode()
+    assert "Traceback" not in output.decode()
+    assert not (tmp_path / "run.json").exists()
+
+
+async def test_stopping_while_starting_is_quick(tmp_path: Path) -> None:
+    async with launched(app="registry.server.never_starts:app") as running:
+        await asyncio.sleep(0.3)
+        before = time.monotonic()
+        running.launcher.stop()
+        assert running.task is not None
+        await running.task
+        assert time.monotonic() - before < QUICK.stop_max
 
 
 async def test_child_dies_with_its_launcher(tmp_path: Path) -> None:

@@ -70,10 +70,11 @@ class Launcher:
 
     Args:
         plan: what to launch.
-        on_serving: called when a child serves, the first and every later one.
+        on_serving: called with the path of Envoy's admin socket when a child serves, the first
+            and every later one.
     """
 
-    def __init__(self, plan: LaunchPlan, on_serving: Callable[[], None]) -> None:
+    def __init__(self, plan: LaunchPlan, on_serving: Callable[[Path], None]) -> None:
         self._plan = plan
         self._on_serving = on_serving
         self._stop_asked = asyncio.Event()
@@ -133,7 +134,7 @@ class Launcher:
         """Start one child and stay with it to its end. Returns its exit status."""
         child = await Child.start(config_path, environment, self._plan.log_level)
         exited = asyncio.create_task(child.wait())
-        watching = asyncio.create_task(self._watch(child, plan.probe_socket))
+        watching = asyncio.create_task(self._watch(child, plan))
         stopping = asyncio.create_task(self._stop_asked.wait())
         try:
             await asyncio.wait({exited, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -149,17 +150,17 @@ class Launcher:
                 child.kill()
                 await child.wait()
 
-    async def _watch(self, child: Child, probe_socket: Path) -> None:
+    async def _watch(self, child: Child, plan: EnvoyPlan) -> None:
         """Probe the child until it is stuck, then kill it. Ends by cancellation otherwise."""
         limits = self._plan.limits
         health = Health(limits)
         started = time.monotonic()
         while not health.stuck(time.monotonic() - started):
-            answered = await self._ask(probe_socket, ALIVE_PATH, "GET", limits.probe_timeout)
+            answered = await self._ask(plan.probe_socket, ALIVE_PATH, "GET", limits.probe_timeout)
             if answered and not health.served:
                 self._ever_served = True
                 _log.info("node_serving pid=%d seconds=%.2f", child.pid, time.monotonic() - started)
-                self._on_serving()
+                self._on_serving(plan.admin_socket)
             health = health.after_probe(answered)
             if health.failures:
                 _log.warning("node_silent pid=%d probes=%d", child.pid, health.failures)
@@ -178,7 +179,11 @@ class Launcher:
         """Stop in order: streams are told to go elsewhere, calls in flight end, then the
         process."""
         limits = self._plan.limits
-        if self._ever_served:
+        patience = limits.stop_max
+        if not await self._ask(plan.probe_socket, ALIVE_PATH, "GET", limits.probe_timeout):
+            # It is starting or stuck: Envoy hears no signal then, and nobody waits for an answer.
+            patience = limits.drain
+        else:
             await self._ask(plan.probe_socket, DRAIN_PATH, "POST", _ADMIN_TIMEOUT_SECONDS)
             await request(
                 plan.admin_socket,
@@ -187,7 +192,7 @@ class Launcher:
                 timeout_seconds=_ADMIN_TIMEOUT_SECONDS,
             )
             await _until_idle(plan.admin_socket, limits.drain)
-        status = await child.stop(limits.stop_max)
+        status = await child.stop(patience)
         _log.info("node_stopped outcome=%r", describe_exit(status))
 
 

@@ -140,7 +140,7 @@ class RpcContext:
     def start(self, metadata: Metadata = ()) -> Awaitable[None]:
         """Queue the response headers; they leave with the next body event."""
         self.started = True
-        if not metadata and not can_compress(self.encoding):
+        if self.encoding is None and not metadata:  # nearly always
             return self._send(PLAIN_START)
         headers = list(_HEADERS)
         if self.encoding is not None and can_compress(self.encoding):

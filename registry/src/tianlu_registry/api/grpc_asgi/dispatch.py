@@ -270,12 +270,25 @@ async def _send_status(context: RpcContext, send: Send, status: RpcError) -> Non
     try:
         if not context.started:
             context.started = True
+            if not _is_grpc(context.scope):
+                await _send_unsupported(send)
+                return
             await send(PLAIN_START)
         await send(_END_OF_BODY)
         headers = trailers(status) + context.trailing_headers
         await send({"type": "http.response.trailers", "headers": headers})
     except Exception as error:  # noqa: BLE001 - the answer's last try; nobody is left to tell
         _log.debug("status_unsent path=%s error=%s", context.scope["path"], error)
+
+
+async def _send_unsupported(send: Send) -> None:
+    """Tell a caller that does not speak gRPC. Source: PROTOCOL-HTTP2.md, "Content-Type"."""
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    await send({"type": "http.response.start", "status": 415, "headers": headers})
+    text = (
+        b"content-type: must be application/grpc on this path; JSON is served under /v3/ and /v1/\n"
+    )
+    await send({"type": "http.response.body", "body": text})
 
 
 def _is_grpc(scope: Scope) -> bool:
