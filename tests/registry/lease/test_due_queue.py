@@ -34,6 +34,15 @@ def test_against_a_dictionary(actions: list[tuple[str, int, int]]) -> None:
         assert len(queue) == len(times)
 
 
+def test_an_id_scheduled_again_is_due_at_the_later_time_only() -> None:
+    queue = DueQueue()
+    queue.schedule(1, 5)
+    queue.schedule(1, 10)
+    assert queue.pop_due(7) is None
+    assert queue.pop_due(10) == 1
+    assert queue.pop_due(99) is None
+
+
 def test_stale_entries_do_not_pile_up() -> None:
     queue = DueQueue()
     for number in range(100_000):
