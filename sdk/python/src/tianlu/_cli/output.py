@@ -42,6 +42,8 @@ def to_data(value: object) -> Data:
         return value
     if isinstance(value, bytes):
         return _text(value)
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return to_data(value._asdict())
     if isinstance(value, Mapping):
         return {str(key): to_data(one) for key, one in value.items()}
     if isinstance(value, Sequence):
@@ -101,7 +103,9 @@ def _line(cells: Sequence[str], widths: Sequence[int], *, bold: bool = False) ->
     parts = []
     for cell, width in zip(cells, widths, strict=True):
         padding = " " * (width - len(cell))
-        parts.append(typer.style(cell, fg=_COLORS.get(cell), bold=bold or None) + padding)
+        styled = bold or cell in _COLORS
+        shown = typer.style(cell, fg=_COLORS.get(cell), bold=bold) if styled else cell
+        parts.append(shown + padding)
     return "  ".join(parts).rstrip()
 
 
