@@ -44,7 +44,7 @@ async function bundle(files, packages) {
     target: ["chrome123", "firefox120", "safari17.5"],
     entryNames: "[name]-[hash]",
     assetNames: "[name]-[hash]",
-    legalComments: "none",
+    legalComments: "eof",
     loader: { ".woff2": "file" },
     metafile: true,
     logLevel: "warning",
@@ -91,10 +91,11 @@ async function notices(files, packages) {
   const parts = [];
   for (const name of [...packages].sort()) {
     const root = path.join(modules, name);
-    const { version, license } = JSON.parse(await readFile(path.join(root, "package.json"), "utf8"));
+    const facts = JSON.parse(await readFile(path.join(root, "package.json"), "utf8"));
+    const { version, license, author } = facts;
     const texts = (await readdir(root)).filter((file) => /^(licen[cs]e|notice|copying)/i.test(file));
     const bodies = await Promise.all(texts.map((file) => readFile(path.join(root, file), "utf8")));
-    if (bodies.length === 0) bodies.push(`Licence as declared in its package.json: ${license}\n`);
+    if (bodies.length === 0) bodies.push(`${license}, as its package.json declares; by ${author?.name ?? author}\n`);
     parts.push(`${name} ${version} (${license})\n${"=".repeat(72)}\n${bodies.join("\n")}`);
   }
   files["THIRD-PARTY.txt"] = "THIRD-PARTY.txt";

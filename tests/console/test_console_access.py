@@ -14,7 +14,7 @@ from tianlu_console.database.tables import first_visits, people, sessions
 
 OPEN_PATHS = {"/first-visit", "/sign-in", "/preferences", "/static/{name}"}
 HOME_PATHS = {"/", BASE, f"{BASE}/"}
-PROBES = {"/livez", "/readyz"}
+PROBES = {"/livez", "/readyz", "/metrics"}
 FRAGMENT = {"hx-request": "true", "hx-request-type": "partial"}
 
 

@@ -8,7 +8,9 @@ from tianlu_console.audit.log import Action, Actor, AuditLog, Filter, Outcome, S
 
 
 def log_of(site: Site) -> AuditLog:
-    return AuditLog(site.engine, site.clock, lambda: None)
+    return AuditLog(
+        site.engine, site.clock, on_change=lambda: None, on_outcome=lambda action, outcome: None
+    )
 
 
 async def test_sign_ins_and_failures_are_recorded(inside: Site) -> None:

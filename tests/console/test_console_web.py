@@ -155,6 +155,24 @@ async def test_probes_need_nobody(site: Site) -> None:
         assert answer.json() == {"status": "ok", "source": "live"}
 
 
+async def test_metrics_say_what_happened_and_are_documented(inside: Site) -> None:
+    await inside.http.post(f"{BASE}/sign-in", data={"name": "x"})
+    inside.catalogue.age_seconds = 3.0
+    lines = (await inside.http.get("/metrics")).text.splitlines()
+    for line in (
+        'tianlu_console_audited_actions_total{action="sign_in_failed",outcome="done"} 1.0',
+        'tianlu_console_requests_total{status_class="4xx"} 1.0',
+        "tianlu_console_live_streams 0.0",
+        "tianlu_console_catalogue_revision 10.0",
+        "tianlu_console_catalogue_age_seconds 3.0",
+    ):
+        assert line in lines
+    names = {line.split()[2] for line in lines if line.startswith("# HELP")}
+    documented = (Path(__file__).parents[2] / "docs" / "console.md").read_text(encoding="utf-8")
+    for name in names:
+        assert name.removesuffix("_created") in documented
+
+
 async def test_the_source_has_a_twin(inside: Site) -> None:
     twin = (await inside.http.get(f"{BASE}/source.json")).json()
     assert twin == {

@@ -27,6 +27,7 @@ from tianlu_console.instances.endpoints import InstanceEndpoints
 from tianlu_console.instances.overrides import Overrides
 from tianlu_console.live.endpoints import LiveEndpoints
 from tianlu_console.live.hub import LiveHub
+from tianlu_console.metrics import CountAnswers, Metrics
 from tianlu_console.services.endpoints import ServiceEndpoints
 from tianlu_console.status import StatusEndpoints
 from tianlu_console.web.assets import Assets
@@ -69,7 +70,9 @@ def build_console(
     def audit_changed() -> None:
         loop.call_soon_threadsafe(hub.audit_changed)
 
-    audit = AuditLog(engine, clock, audit_changed)
+    metrics = Metrics()
+    metrics.observe(feed, hub)
+    audit = AuditLog(engine, clock, on_change=audit_changed, on_outcome=metrics.acted)
     sessions = Sessions(engine, clock)
     access = Access(
         People(engine), sessions, passwords or Passwords(), AttemptLimiter(clock), clock
@@ -79,12 +82,13 @@ def build_console(
     pages = Pages(load_translations(), assets, base_path, feed)
     overrides = Overrides(catalogue, feed, audit, clock)
 
+    status = StatusEndpoints(feed, pages, metrics)
     inside = APIRouter(dependencies=[Depends(gate)])
     inside.include_router(ServiceEndpoints(feed, pages).router())
     inside.include_router(InstanceEndpoints(feed, overrides, pages, base_path).router())
     inside.include_router(AuditEndpoints(audit, pages).router())
     inside.include_router(LiveEndpoints(hub, feed, sessions).router())
-    inside.include_router(StatusEndpoints(feed, pages).inside())
+    inside.include_router(status.inside())
 
     app = FastAPI(
         title="Tianlu console",
@@ -92,7 +96,7 @@ def build_console(
         lifespan=_lifespan(feed),
         dependencies=[Depends(_same_site)],
     )
-    app.include_router(StatusEndpoints(feed, pages).probes())
+    app.include_router(status.probes())
     app.include_router(assets.router(), prefix=base_path)
     app.include_router(
         AccessEndpoints(access, sessions, gate, audit, pages, base_path).router(), prefix=base_path
@@ -101,6 +105,7 @@ def build_console(
     _redirect_home(app, base_path)
     Failures(pages, gate, base_path).install(app)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(CountAnswers, metrics=metrics)
     return Console(app, access, hub)
 
 

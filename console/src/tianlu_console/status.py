@@ -11,6 +11,7 @@ from fastapi.responses import Response
 
 from tianlu_console.catalogue.feed import CatalogueFeed
 from tianlu_console.catalogue.source import Source
+from tianlu_console.metrics import Metrics
 from tianlu_console.web.negotiation import JSONBody, wants_json
 from tianlu_console.web.pages import Pages
 
@@ -23,17 +24,22 @@ class SourcePage:
 
 
 class StatusEndpoints:
-    """`/livez`, `/readyz` (open, outside the base path) and `/source`."""
+    """`/livez`, `/readyz`, `/metrics` (open, outside the base path) and `/source`."""
 
-    def __init__(self, feed: CatalogueFeed, pages: Pages) -> None:
+    def __init__(self, feed: CatalogueFeed, pages: Pages, metrics: Metrics) -> None:
         self._feed = feed
         self._pages = pages
+        self._metrics = metrics
 
     def probes(self) -> APIRouter:
-        """Return the probes. Both pass while the registry is away: pages work from the mirror."""
+        """Return what supervisors ask. Probes pass while the registry is away: pages still work.
+
+        The gateway passes on addresses below the base path alone, so these stay on the host.
+        """
         router = APIRouter()
         for path in ("/livez", "/readyz"):
             router.add_api_route(path, self.probe, methods=["GET"])
+        router.add_api_route("/metrics", self.metrics, methods=["GET"])
         return router
 
     def inside(self) -> APIRouter:
@@ -46,6 +52,10 @@ class StatusEndpoints:
     async def probe(self) -> Response:
         """Say that the console answers, and how its source is."""
         return JSONBody({"status": "ok", "source": self._feed.source().state.value})
+
+    async def metrics(self) -> Response:
+        """Give the metrics."""
+        return Response(self._metrics.expose(), media_type="text/plain; version=0.0.4")
 
     async def source(self, request: Request) -> Response:
         """Show how fresh the console's view is."""

@@ -87,12 +87,21 @@ class AuditLog:
 
     Args:
         on_change: called in the calling thread after each write; must not block.
+        on_outcome: likewise, with action and outcome, once an entry has an outcome.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        *,
+        on_change: Callable[[], None],
+        on_outcome: Callable[[str, str], None],
+    ) -> None:
         self._engine = engine
         self._clock = clock
         self._on_change = on_change
+        self._on_outcome = on_outcome
 
     def begin(self, actor: Actor, action: Action, subject: Subject, reason: str) -> int:
         """Note that something is about to be done and return the entry's id for `finish`."""
@@ -103,15 +112,17 @@ class AuditLog:
     ) -> None:
         """Note how it ended."""
         values = {"outcome": outcome.value, "revision": revision, "detail": detail}
+        statement = update(audit_entries).where(audit_entries.c.id == entry_id).values(values)
         with self._engine.begin() as connection:
-            connection.execute(
-                update(audit_entries).where(audit_entries.c.id == entry_id).values(values)
-            )
+            done = connection.execute(statement.returning(audit_entries.c.action))
+            action = done.scalar_one()
+        self._on_outcome(action, outcome.value)
         self._on_change()
 
     def record(self, actor: Actor, action: Action) -> None:
         """Note something that has happened in the console itself."""
         self._insert(actor, action, Subject(), "", Outcome.DONE)
+        self._on_outcome(action.value, Outcome.DONE.value)
 
     def count(self, wanted: Filter) -> int:
         """Return how many entries match."""
