@@ -9,7 +9,7 @@ from mesher.lab.views import ISOLATED, SUSPECT, changed, instance, view
 
 from tianlu import CatalogView, InstanceStatus, LoadBalancer, Port, Service, ServiceKey
 from tianlu_mesher.routing.ir import EnvoyClusterSpec, ServiceRoute, UpstreamProtocol
-from tianlu_mesher.routing.plan import Planner, host_names
+from tianlu_mesher.routing.plan import Planner
 
 ORDERS = ServiceKey("default", "orders")
 HTTP = Port("http", 80, "http")
@@ -99,7 +99,7 @@ def test_rule_5_the_last_registration_owns_an_address() -> None:
 
 def test_rule_6_host_names_are_replaced_by_what_they_resolve_to() -> None:
     of = view(instance("a", 80, address="db-1"), instance("b", 80, address="db-2"))
-    assert host_names(of) == {"db-1", "db-2"}
+    assert Planner().plan(of).host_names == {"db-1", "db-2"}
     route = planned(of, **{"db-1": "10.0.0.7"})
     assert [each.address for each in only_cluster(route).endpoints] == ["10.0.0.7"]
     assert route.notes == ("instance b: db-2 has no known IP address",)

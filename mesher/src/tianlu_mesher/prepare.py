@@ -182,13 +182,15 @@ def _lock(data_dir: Path) -> None:
 
 
 def _usable(option: str, address: SocketAddress, remembered: int) -> SocketAddress:
-    """Return where to listen: as asked, or on the remembered port if any port would do."""
+    """Return where to listen: as asked, or on the remembered port if any port would do.
+
+    Raises:
+        InvalidOption: nobody can listen there now.
+    """
     if address.path:
         return address
-    if address.port == 0:
-        if remembered and ports.is_free(address.host, remembered):
-            return SocketAddress(address.host, remembered)
-        return address
+    if address.port == 0 and remembered and ports.is_free(address.host, remembered):
+        return SocketAddress(address.host, remembered)
     try:
         ports.bind(address.host, address.port).close()
     except OSError as error:

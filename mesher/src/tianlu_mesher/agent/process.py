@@ -21,7 +21,6 @@ from tianlu_mesher.agent.pipeline import Pipeline
 from tianlu_mesher.agent.resolver import Resolver
 from tianlu_mesher.agent.status import StatusServer
 from tianlu_mesher.resources.snapshot import XdsSnapshot
-from tianlu_mesher.routing.plan import host_names
 from tianlu_mesher.xds.ledger import Verdict
 from tianlu_mesher.xds.server import AdsServer
 
@@ -90,8 +89,8 @@ class Agent:
         self._pipeline.start_unloaded()
 
     def _take_view(self, view: CatalogView) -> None:
-        self._resolver.want(host_names(view))
         self._pipeline.take_view(view)
+        self._resolver.want(self._pipeline.plan.host_names)
 
     def _publish(self, snapshot: XdsSnapshot) -> None:
         self._metrics.published.inc()

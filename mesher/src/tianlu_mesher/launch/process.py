@@ -57,6 +57,7 @@ class Launcher:
                 self._agent_arguments,
                 self._agent_answers,
                 pass_fds=(status.fileno(),),
+                stuck_seconds=30.0,  # its start counts, and a busy host takes its time
             )
         )
 

@@ -2,19 +2,21 @@
 
 A service's routes, in the order in which Envoy tries them:
 
-    gRPC           content type application/grpc: its own port if there is one; the caller's
-                   deadline (grpc-timeout) is the only time limit
-    tunnel         CONNECT, on the mesher only: bytes to an endpoint and back, for clients that
-                   open a tunnel to reach WebSocket through a proxy
-    WebSocket      upgrades: open for an hour without a byte
-    event stream   Accept: text/event-stream: likewise
-    repeatable     GET, HEAD, OPTIONS, PUT, DELETE (idempotent: RFC 9110 section 9.2.2)
-    the rest       POST, PATCH, …
+    gRPC        content type application/grpc: its own port if there is one; the caller's deadline
+                (grpc-timeout) is the only time limit
+    tunnel      CONNECT, on the mesher only: bytes to an endpoint and back, for clients that open a
+                tunnel to reach WebSocket through a proxy
+    WebSocket   upgrades: open for an hour without a byte
+    repeatable  GET, HEAD, OPTIONS, PUT, DELETE (idempotent: RFC 9110 section 9.2.2)
+    the rest    POST, PATCH, …
 
 A plain request has no limit on its whole time, because a download may be long, but fails with 504
-when no byte moves for 60 s. Every request is tried again elsewhere if it surely did not reach an
-endpoint (connection refused, stream refused, reset before it was sent); repeatable ones also if
+when no byte moves for 5 minutes. Every request is tried again elsewhere if it surely did not reach
+an endpoint (connection refused, stream refused, reset before it was sent); repeatable ones also if
 the connection broke or a gateway's error (502, 503, 504) came back before any answer.
+
+What all routes of a virtual host share stands in the virtual host, because the route configuration
+holds all services: 1,000 of them should cost Envoy no more than they must when one comes or goes.
 
 Source: Envoy, api/envoy/config/route/v3/route_components.proto; router filter, x-envoy-retry-on.
 """
@@ -44,7 +46,7 @@ SAME_ORIGIN_FILTER: Final = "tianlu.same_origin"
 SERVED_BY_HEADER: Final = "x-tianlu-served-by"
 FORWARDED_PREFIX_HEADER: Final = "x-forwarded-prefix"
 
-PLAIN_IDLE_TIMEOUT = timedelta(seconds=60)
+PLAIN_IDLE_TIMEOUT = timedelta(minutes=5)
 STREAM_IDLE_TIMEOUT = timedelta(hours=1)
 NEVER = timedelta(0)
 RETRIES_MAX = 3
@@ -54,6 +56,8 @@ _RETRY_REPEATABLE: Final = f"{_RETRY_ANY},reset,gateway-error"
 _REPEATABLE_METHODS: Final = "GET|HEAD|OPTIONS|PUT|DELETE"
 
 Match = dict[str, Any]
+# Field number and wire type of RouteConfiguration.virtual_hosts. Source: protobuf encoding guide.
+_VIRTUAL_HOSTS_TAG: Final = bytes([_RouteConfiguration.VIRTUAL_HOSTS_FIELD_NUMBER << 3 | 2])
 
 
 def head() -> bytes:
@@ -69,28 +73,25 @@ def head() -> bytes:
     )
 
 
-def virtual_host(name: str, domains: Iterable[str], routes: Iterable[dict[str, Any]]) -> bytes:
-    """Return a serialized RouteConfiguration that holds one virtual host and nothing else.
+def routes_fragment(routes: Iterable[dict[str, Any]]) -> bytes:
+    """Return a serialized VirtualHost that holds routes and nothing else.
 
-    Serialized messages of one type that are joined make their union, so a RouteConfiguration of
-    1,000 services is changed in one without building the other 999 anew.
+    Serialized messages of one type that are joined make their union: fragments can be kept and
+    joined, so that one changed service does not mean building the other 999 anew.
     Source: protobuf encoding guide, "Last One Wins".
     """
-    host = {"name": name, "domains": list(domains), "routes": list(routes)}
-    return _bytes(_RouteConfiguration(virtual_hosts=[host]))
-
-
-def routes_fragment(routes: Iterable[dict[str, Any]]) -> bytes:
-    """Return a serialized VirtualHost that holds routes and nothing else (see `virtual_host`)."""
     return _bytes(_VirtualHost(routes=list(routes)))
 
 
-def virtual_host_of_fragments(name: str, domains: Iterable[str], fragments: bytes) -> bytes:
-    """Return what `virtual_host` does, with routes that are serialized already."""
-    host = _VirtualHost.FromString(fragments)
-    host.name = name
-    host.domains.extend(domains)
-    return _bytes(_RouteConfiguration(virtual_hosts=[host]))
+def virtual_host(name: str, domains: Iterable[str], fragments: bytes) -> bytes:
+    """Return a serialized RouteConfiguration that holds one virtual host and nothing else.
+
+    Args:
+        fragments: its routes, from `routes_fragment`, joined.
+    """
+    head = _VirtualHost(name=name, domains=list(domains), retry_policy=_retry_policy(_RETRY_ANY))
+    content = _bytes(head) + fragments
+    return _VIRTUAL_HOSTS_TAG + _varint(len(content)) + content
 
 
 def host_routes(route: PortRoute, *, tunnels: bool) -> list[dict[str, Any]]:
@@ -113,7 +114,7 @@ def path_routes(path: str, route: PortRoute) -> list[dict[str, Any]]:
     rewrite = {"prefix_rewrite": "/"}
     header = {"request_headers_to_add": [_header(FORWARDED_PREFIX_HEADER, path)]}
     below = _routes({"prefix": f"{path}/"}, route, rewrite)
-    bare = _route({"path": path}, route.envoy_cluster, PLAIN_IDLE_TIMEOUT, _RETRY_ANY, rewrite)
+    bare = _route({"path": path}, route.envoy_cluster, PLAIN_IDLE_TIMEOUT, rewrite)
     return [{**each, **header} for each in (*below, bare)]
 
 
@@ -124,7 +125,7 @@ def control_route(route: ControlRoute) -> dict[str, Any]:
         redirect = {"path_redirect": route.redirect, "response_code": "FOUND"}
         return {"match": match, "redirect": redirect}
     idle = NEVER if route.stream is Stream.LASTING else PLAIN_IDLE_TIMEOUT
-    made = _route(match, route.envoy_cluster, idle, _RETRY_ANY)
+    made = _route(match, route.envoy_cluster, idle)
     if route.same_origin_only:
         made["typed_per_filter_config"] = {
             SAME_ORIGIN_FILTER: _Any(**packed(_FilterConfig(config={})))
@@ -144,39 +145,19 @@ def _routes(
     match: Match, route: PortRoute, action: dict[str, Any] | None = None
 ) -> list[dict[str, Any]]:
     cluster = route.envoy_cluster
-    grpc = _route({**match, "grpc": {}}, route.grpc_envoy_cluster, NEVER, _RETRY_ANY, action)
+    grpc = _route({**match, "grpc": {}}, route.grpc_envoy_cluster, NEVER, action)
     grpc["route"]["max_stream_duration"] = {"grpc_timeout_header_max": NEVER}
-    websocket = _route(
-        {**match, "headers": [_header_is("upgrade", "websocket")]},
-        cluster,
-        STREAM_IDLE_TIMEOUT,
-        _RETRY_ANY,
-        action,
-    )
-    events = _route(
-        {**match, "headers": [_header_is("accept", "text/event-stream")]},
-        cluster,
-        STREAM_IDLE_TIMEOUT,
-        _RETRY_ANY,
-        action,
-    )
-    repeatable = _route(
-        {**match, "headers": [_method_in(_REPEATABLE_METHODS)]},
-        cluster,
-        PLAIN_IDLE_TIMEOUT,
-        _RETRY_REPEATABLE,
-        action,
-    )
-    rest = _route(match, cluster, PLAIN_IDLE_TIMEOUT, _RETRY_ANY, action)
-    return [grpc, websocket, events, repeatable, rest]
+    upgrade = {**match, "headers": [_header_is("upgrade", "websocket")]}
+    websocket = _route(upgrade, cluster, STREAM_IDLE_TIMEOUT, action)
+    by_method = {**match, "headers": [_method_in(_REPEATABLE_METHODS)]}
+    repeatable = _route(by_method, cluster, PLAIN_IDLE_TIMEOUT, action)
+    repeatable["route"]["retry_policy"] = _retry_policy(_RETRY_REPEATABLE)
+    rest = _route(match, cluster, PLAIN_IDLE_TIMEOUT, action)
+    return [grpc, websocket, repeatable, rest]
 
 
 def _route(
-    match: Match,
-    cluster: str,
-    idle_timeout: timedelta,
-    retry_on: str,
-    action: dict[str, Any] | None = None,
+    match: Match, cluster: str, idle_timeout: timedelta, action: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     return {
         "match": match,
@@ -184,14 +165,13 @@ def _route(
             "cluster": cluster,
             "timeout": NEVER,
             "idle_timeout": idle_timeout,
-            "retry_policy": _retry_policy(retry_on),
             **(action or {}),
         },
     }
 
 
 def _tunnel(route: PortRoute) -> dict[str, Any]:
-    made = _route({"connect_matcher": {}}, route.envoy_cluster, STREAM_IDLE_TIMEOUT, _RETRY_ANY)
+    made = _route({"connect_matcher": {}}, route.envoy_cluster, STREAM_IDLE_TIMEOUT)
     made["route"]["upgrade_configs"] = [{"upgrade_type": "CONNECT", "connect_config": {}}]
     return made
 
@@ -228,6 +208,16 @@ def _header_is(name: str, value: str) -> dict[str, Any]:
 
 def _method_in(methods: str) -> dict[str, Any]:
     return {"name": ":method", "string_match": {"safe_regex": {"regex": methods}}}
+
+
+def _varint(number: int) -> bytes:
+    """Return `number` in protobuf's encoding of lengths."""
+    content = bytearray()
+    while number > 0x7F:
+        content.append(number & 0x7F | 0x80)
+        number >>= 7
+    content.append(number)
+    return bytes(content)
 
 
 def _bytes(message: Message) -> bytes:

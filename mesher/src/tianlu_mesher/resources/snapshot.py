@@ -62,7 +62,7 @@ class XdsSnapshot:
         clusters, endpoints, routes: resources by name.
         route_targets: the Envoy clusters that the routes use, static ones included.
         static_clusters: Envoy clusters that the bootstrap holds.
-        domains: how often each domain occurs among the virtual hosts.
+        domains: every domain of every virtual host.
     """
 
     revision: int

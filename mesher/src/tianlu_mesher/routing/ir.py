@@ -74,12 +74,14 @@ class ServiceRoute:
         routes: the default authority first, then one for each port, ordered by name.
         envoy_clusters: ordered by name, at least one: a service without a usable port keeps an
             empty one, so that callers are told "no instance" and not "unknown service".
+        host_names: what has to be resolved to reach its instances.
         notes: what was left out and why, for the status page and the log.
     """
 
     key: ServiceKey
     routes: tuple[PortRoute, ...]
     envoy_clusters: tuple[EnvoyClusterSpec, ...]
+    host_names: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
 
@@ -96,6 +98,11 @@ class RoutingPlan:
     revision: int
     rung: Rung | None
     services: Mapping[ServiceKey, ServiceRoute]
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """What has to be resolved to reach all instances."""
+        return frozenset[str]().union(*(each.host_names for each in self.services.values()))
 
     @property
     def loaded(self) -> bool:

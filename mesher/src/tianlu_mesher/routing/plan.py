@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from types import MappingProxyType
 
@@ -108,17 +109,7 @@ def plan_service(key: ServiceKey, view: ServiceView, addresses: Addresses) -> Se
     routes += [
         PortRoute(name, (own := envoy_cluster_name(key, name)), own) for name in _port_names(known)
     ]
-    return ServiceRoute(key, tuple(routes), tuple(clusters), tuple(notes))
-
-
-def host_names(view: CatalogView) -> frozenset[str]:
-    """Return the instances' addresses in `view` that have to be resolved first."""
-    return frozenset(
-        instance.address
-        for service in view.services.values()
-        for instance in service.instances
-        if instance.eligible and not _is_ip_address(instance.address)
-    )
+    return ServiceRoute(key, tuple(routes), tuple(clusters), _host_names(eligible), tuple(notes))
 
 
 def _without_port(
@@ -129,7 +120,7 @@ def _without_port(
     notes = tuple(
         f"instance {instance.id} has no port of protocol http, http2 or grpc" for instance in known
     )
-    return ServiceRoute(key, (PortRoute("", name, name),), (cluster,), notes)
+    return ServiceRoute(key, (PortRoute("", name, name),), (cluster,), notes=notes)
 
 
 def _plan_port(
@@ -198,6 +189,11 @@ def _majority(names: Iterable[str | None]) -> str | None:
     return min(counts, key=lambda name: (-counts[name], name)) if counts else None
 
 
+def _host_names(instances: Iterable[Instance]) -> frozenset[str]:
+    return frozenset(each.address for each in instances if not _is_ip_address(each.address))
+
+
+@lru_cache(maxsize=1 << 16)
 def _is_ip_address(address: str) -> bool:
     try:
         ip_address(address)

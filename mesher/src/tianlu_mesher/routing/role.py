@@ -12,7 +12,7 @@ class Stream(StrEnum):
     """How long a request of a control route may take."""
 
     BRIEF = "brief"
-    """A page or a call: silent for 60 s means it hangs."""
+    """A page or a call: silent for 5 minutes means it hangs."""
     LASTING = "lasting"
     """A watch or a server-sent event stream: may be silent for ever."""
 
