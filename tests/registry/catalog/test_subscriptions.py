@@ -10,11 +10,18 @@ from contextlib import ExitStack, aclosing
 import pytest
 from registry.catalog.catalog_fakes import instance, registration, until
 
-from tianlu._proto.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest, RequestOp, TxnRequest
+from tianlu._proto.etcd.rpc_pb2 import (
+    CompactionRequest,
+    DeleteRangeRequest,
+    PutRequest,
+    RequestOp,
+    TxnRequest,
+)
 from tianlu._proto.v1.catalog_pb2 import AwaitAppliedRequest, ListSubscribersRequest, WatchResponse
 from tianlu_registry.catalog import keys, messages
 from tianlu_registry.catalog.history import WatchFilter
 from tianlu_registry.catalog.keys import InstanceName
+from tianlu_registry.engine.etcd import EtcdStore
 from tianlu_registry.engine.store import Store
 from tianlu_registry.errors import Compacted, InvalidArgument, Stopped, TooManyRequests
 from tianlu_registry.governance import Governance, GovernanceConfig
@@ -314,8 +321,9 @@ async def test_closing_ends_the_streams(embedded: Store) -> None:
             pass
 
 
-async def test_a_view_that_was_loaded_anew_is_a_snapshot_to_subscribers(embedded: Store) -> None:
-    """The store compacted what the view's watch still needed."""
+@pytest.mark.parametrize("compacted", [False, True])
+async def test_a_view_that_was_loaded_anew(embedded: Store, compacted: bool) -> None:
+    """Subscribers go on if the store still knows what changed, and take a snapshot if not."""
     async with Governance.start(embedded) as governance:
         session, _ = await governance.sessions.open(60, "")
         await governance.registrar.register(registration(session, "a"))
@@ -326,17 +334,62 @@ async def test_a_view_that_was_loaded_anew_is_a_snapshot_to_subscribers(embedded
         await until(lambda: replica.snapshots == 1)
         old = governance.feed.view
         governance.feed._watcher.cancel()
-        await embedded.put(PutRequest(key=b"/tianlu/v1/a/services/new"))  # nobody tells the view
+        key = keys.instance_key(InstanceName("a", "s", "unseen"))
+        put = await embedded.put(PutRequest(key=key))  # the view does not hear of it
+        if compacted:
+            await embedded.compact(CompactionRequest(revision=put.header.revision))
         governance.feed.ended(Compacted())
         await until(lambda: governance.feed.view is not old)
         assert governance.feed.ready
-        assert governance.feed.view.service("a", "new") is not None
-        await until(lambda: replica.snapshots == 2)
+        await until(lambda: len(replica.instances) == 2)
         _, revision = await governance.registrar.register(registration(session, "a", "orders-2"))
         await until(lambda: replica.revision == revision)
-        assert replica.snapshots == 2
-        assert len(replica.instances) == 2
+        assert replica.snapshots == (2 if compacted else 1)
+        assert len(replica.instances) == 3
         task.cancel()
+
+
+async def test_subscribers_resume_after_a_restart(store: Store, namespace: str) -> None:
+    """Although other keys have moved the revision on, and this process saw nothing change."""
+    replica = Replica()
+    async with Governance.start(store) as first:
+        session, _ = await first.sessions.open(60, "")
+        await first.registrar.register(registration(session, namespace))
+        task = asyncio.create_task(
+            _follow(first, WatchFilter(namespace), replica, lambda: asyncio.sleep(0))
+        )
+        await until(lambda: replica.snapshots == 1)
+        task.cancel()
+        await first.registrar.register(registration(session, namespace, "orders-2"))
+    put = await store.put(PutRequest(key=b"elsewhere"))
+    async with Governance.start(store) as second:
+        await second.feed.wait_ready()
+        assert second.feed.revision >= put.header.revision
+        task = asyncio.create_task(
+            _follow(second, WatchFilter(namespace), replica, lambda: asyncio.sleep(0))
+        )
+        await until(lambda: len(replica.instances) == 2)
+        assert replica.snapshots == 1
+        task.cancel()
+
+
+async def test_a_restart_on_a_store_that_was_compacted(store: Store, namespace: str) -> None:
+    async with Governance.start(store) as first:
+        session, _ = await first.sessions.open(60, "")
+        _, revision = await first.registrar.register(registration(session, namespace))
+    await store.compact(CompactionRequest(revision=revision))
+    if isinstance(store, EtcdStore):
+        store._compact_revision = 0  # as in a process that did not compact it itself
+    async with Governance.start(store) as second:
+        await second.feed.wait_ready()
+        assert second.feed.view.service(namespace, "orders") is not None
+        assert second.feed.revision >= revision
+
+
+async def test_without_history_a_restart_is_a_snapshot(embedded: Store) -> None:
+    async with Governance.start(embedded, GovernanceConfig(history_revisions=0)) as governance:
+        await governance.feed.wait_ready()
+        assert governance.feed.view.history.floor == governance.feed.revision
 
 
 async def test_there_is_a_maximum_of_subscribers(embedded: Store) -> None:

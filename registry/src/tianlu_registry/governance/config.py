@@ -23,6 +23,8 @@ class GovernanceConfig:
         bookmark_seconds: how often a quiet subscriber is told the revision.
         sweep_seconds: how often expired overrides are looked for.
         history_events_max: events kept for subscribers that resume.
+        history_revisions: how far back a starting node looks for changes, of whatever keys, so
+            that subscribers can resume after its restart.
         subscribers_max: watch streams on this node; further ones are refused.
         load_page_keys: keys read at a time while the view loads.
     """
@@ -34,6 +36,7 @@ class GovernanceConfig:
     bookmark_seconds: float = 3.0
     sweep_seconds: float = 1.0
     history_events_max: int = 20_000
+    history_revisions: int = 5_000
     subscribers_max: int = 20_000
     load_page_keys: int = 2_000
 
@@ -44,5 +47,7 @@ class GovernanceConfig:
         for name in ("history_events_max", "subscribers_max", "load_page_keys"):
             if getattr(self, name) < 1:
                 raise InvalidArgument(name, "must be at least 1")
+        if self.history_revisions < 0:
+            raise InvalidArgument("history_revisions", "must not be negative")
         if self.mass_break_seconds < self.stream_grace_seconds:
             raise InvalidArgument("mass_break_seconds", "must not be below stream_grace_seconds")

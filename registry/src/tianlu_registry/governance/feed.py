@@ -1,9 +1,12 @@
 """Keeps the view in step with the store, and lets readers wait for it.
 
-Start: read all keys at the newest revision, page by page, then watch from the next revision on.
-Only then is the view ready, so nobody is ever answered from a part of it, least of all with an
-empty list. If the watch ends because history was compacted away, the view is loaded anew and
-subscribers take snapshots; until then readers get the old view, which says how old it is.
+Start: ask for the newest revision; read all keys at one a little older, page by page; watch from
+the next one on; when that has led to the newest, show the view. So nobody is ever answered from a
+part of it, least of all with an empty list, and subscribers that hold any of those last revisions
+resume where they were, although this process never saw the changes happen.
+
+If the watch ends because history was compacted away, another view is made in the same way beside
+the old one, which is shown, and says how old it is, until then.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import asyncio
 import heapq
 import itertools
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from tianlu._proto.etcd.rpc_pb2 import PutRequest, RangeRequest
@@ -29,6 +33,11 @@ _BARRIER_KEY = keys.PREFIX + b".barrier"
 """Written to learn that the view has everything before; parses as no key of the catalogue."""
 _BARRIER_AFTER_SECONDS = 0.05
 _RELOAD_PAUSE_SECONDS = 0.2
+_CATCH_UP_SECONDS = 5.0
+_CATCH_UP_POLL_SECONDS = 0.002
+
+_NEWEST = RangeRequest(key=_BARRIER_KEY, count_only=True)
+"""A linearizable read that costs nothing: its answer's header has the newest revision."""
 
 ChangesListener = Callable[[Sequence[RevisionChanges]], None]
 
@@ -39,7 +48,7 @@ class ViewFeed:
     def __init__(self, store: Store, config: GovernanceConfig) -> None:
         self._store = store
         self._config = config
-        self._view = CatalogView(config.history_events_max)
+        self._view = self._fed = CatalogView(config.history_events_max)
         self._listeners: list[ChangesListener] = []
         self._reload_listeners: list[Callable[[], None]] = []
         self._ready = asyncio.Event()
@@ -63,8 +72,8 @@ class ViewFeed:
     @property
     def revision(self) -> int:
         """The revision that the view shows, also when others than the catalogue's keys moved."""
-        if self._watcher is not None:
-            self._view.advance(self._watcher.synced_revision)
+        if self._fed is self._view:
+            return self._fed_revision()
         return self._view.revision
 
     def reaches(self, revision: int) -> bool:
@@ -86,15 +95,22 @@ class ViewFeed:
 
     async def run(self) -> None:
         """Feed the view until cancelled or until the store stops."""
+        history = self._config.history_revisions
         try:
             while True:
                 try:
-                    await self._load()
-                    self._start_watch()
-                    await self._ended.wait()
-                    logger.warning("catalogue.watch_ended reason=%s", self._end)
+                    if await self._begin(history):
+                        await self._ended.wait()
+                        logger.warning("catalogue.watch_ended reason=%s", self._end)
+                        history = self._config.history_revisions
+                    else:
+                        history = 0  # whatever kept the view from catching up, now without
                     if isinstance(self._end, Stopped):
                         return
+                except Compacted:
+                    if history:
+                        history = 0  # etcd does not say how far back it knows
+                        continue
                 except RegistryError as error:
                     logger.warning("catalogue.load_failed reason=%s", error)
                 await asyncio.sleep(_RELOAD_PAUSE_SECONDS)
@@ -150,60 +166,96 @@ class ViewFeed:
         A store that tells its watchers only of their own keys leaves the view unaware of other
         writes. One written key of ours brings all waiters to a revision behind theirs.
         """
-        stalled = self._barrier is None or self._barrier.done()
-        if stalled and revision <= self._store.header().revision and revision > self.revision:
+        if self._barrier is None and self.revision < revision <= self._store.header().revision:
             self._barrier = asyncio.create_task(self._write_barrier(), name="catalogue-barrier")
 
     async def _write_barrier(self) -> None:
+        """Write the barrier key, and let no other one be written before it has had its time."""
         try:
-            response = await self._store.put(PutRequest(key=_BARRIER_KEY))
-            async with asyncio.timeout(self._config.revision_wait_seconds):
-                await self._wait_shown(response.header.revision)
-        except (RegistryError, TimeoutError) as error:
+            await self._store.put(PutRequest(key=_BARRIER_KEY))
+            await asyncio.sleep(_BARRIER_AFTER_SECONDS)
+        except RegistryError as error:
             logger.warning("catalogue.barrier_failed reason=%s", error)
-
-    async def _wait_shown(self, revision: int) -> None:
-        reached = asyncio.get_running_loop().create_future()
-        if revision > self.revision:
-            heapq.heappush(self._waiting, (revision, next(self._order), reached))
-            await reached
+        finally:
+            self._barrier = None
 
     # The store's side
 
     def deliver(self, batch: WatchBatch) -> bool:
         """Take a batch of the store's watch; never refused."""
-        changed = self.view.apply(batch.events, batch.revision)
-        if changed:
-            for listener in self._listeners:
-                listener(changed)
-        self._wake_waiting()
+        changed = self._fed.apply(batch.events, batch.revision)
+        if self._fed is self._view:
+            if changed:
+                for listener in self._listeners:
+                    listener(changed)
+            self._wake_waiting()
         return True
 
     def ended(self, error: Exception) -> None:
         self._end = error
         self._ended.set()
 
-    async def _load(self) -> None:
-        """Read every key of the catalogue at one revision, the newest."""
-        first = await self._store.range(self._page(keys.PREFIX, 0))
-        revision = first.header.revision
-        view = CatalogView(self._config.history_events_max)
-        page = first
-        while True:
-            view.load(page.kvs)
-            if not page.more:
-                break
-            page = await self._store.range(self._page(page.kvs[-1].key + b"\0", revision))
-        view.finish_load(revision)
-        self._view, self._watcher = view, None
-        services, instances, sessions = view.sizes()
+    async def _begin(self, history: int) -> bool:
+        """Make a view with the changes of the last `history` revisions, feed and show it.
+
+        Returns:
+            False if the watch did not lead to the revision that was the newest at the start.
+        """
+        newest = (await self._store.range(_NEWEST)).header.revision
+        compacted = self._store.status().compact_revision
+        self._stop_watch()
+        self._fed = await self._loaded(max(newest - history, compacted, 1) if history else newest)
+        self._end = None
+        self._ended.clear()
+        spec = WatchSpec(keys.PREFIX, keys.PREFIX_END, self._fed.revision + 1)
+        self._watcher = self._store.watch(spec, self)
+        if not await self._caught_up(newest):
+            return False
+        self._view = self._fed
+        self._ready.set()
+        for listener in self._reload_listeners:
+            listener()
+        self._wake_waiting()
+        services, instances, sessions = self._view.sizes()
         logger.info(
-            "catalogue.loaded revision=%d services=%d instances=%d sessions=%d",
-            revision,
+            "catalogue.loaded revision=%d history_from=%d services=%d instances=%d sessions=%d",
+            self.revision,
+            self._view.history.floor,
             services,
             instances,
             sessions,
         )
+        return True
+
+    async def _loaded(self, revision: int) -> CatalogView:
+        """Return a view of every key at one revision."""
+        view = CatalogView(self._config.history_events_max)
+        first = keys.PREFIX
+        while True:
+            page = await self._store.range(self._page(first, revision))
+            view.load(page.kvs)
+            if not page.more:
+                view.finish_load(revision)
+                return view
+            first = page.kvs[-1].key + b"\0"
+
+    async def _caught_up(self, revision: int) -> bool:
+        """Wait until the view being fed has everything up to `revision`."""
+        deadline = time.monotonic() + _CATCH_UP_SECONDS
+        asked = time.monotonic() + _BARRIER_AFTER_SECONDS
+        while self._fed_revision() < revision:
+            now = time.monotonic()
+            if self._ended.is_set() or now > deadline:
+                return False
+            if now > asked and self._barrier is None:
+                self._barrier = asyncio.create_task(self._write_barrier(), name="barrier")
+            await asyncio.sleep(_CATCH_UP_POLL_SECONDS)
+        return True
+
+    def _fed_revision(self) -> int:
+        if self._watcher is not None:
+            self._fed.advance(self._watcher.synced_revision)
+        return self._fed.revision
 
     def _page(self, first: bytes, revision: int) -> RangeRequest:
         return RangeRequest(
@@ -213,24 +265,14 @@ class ViewFeed:
             limit=self._config.load_page_keys,
         )
 
-    def _start_watch(self) -> None:
-        self._ended.clear()
-        spec = WatchSpec(keys.PREFIX, keys.PREFIX_END, self.view.revision + 1)
-        try:
-            self._watcher = self._store.watch(spec, self)
-        except Compacted as error:
-            self.ended(error)
-            return
-        self._ready.set()
-        for listener in self._reload_listeners:
-            listener()
-        self._wake_waiting()
-
-    def _stop(self) -> None:
-        self._ready.clear()
+    def _stop_watch(self) -> None:
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None
+
+    def _stop(self) -> None:
+        self._ready.clear()
+        self._stop_watch()
         if self._barrier is not None:
             self._barrier.cancel()
         for _, _, reached in self._waiting:
