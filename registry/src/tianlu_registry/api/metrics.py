@@ -129,7 +129,8 @@ class ApiCollector(Collector):
             values = [method.kind, method.service, method.name]
             started.add_metric(values, method.started)
             for code, count in method.ended.items():
-                handled.add_metric([*values, code_label(code.name)], count)
+                if count:
+                    handled.add_metric([*values, code_label(code.name)], count)
         yield started
         yield handled
         yield GaugeMetricFamily(

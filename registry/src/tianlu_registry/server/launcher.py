@@ -180,7 +180,7 @@ class Launcher:
         process."""
         limits = self._plan.limits
         patience = limits.stop_max
-        if not await self._ask(plan.probe_socket, ALIVE_PATH, "GET", limits.probe_timeout):
+        if not await self._ask(plan.probe_socket, ALIVE_PATH, "GET", _ADMIN_TIMEOUT_SECONDS):
             # It is starting or stuck: Envoy hears no signal then, and nobody waits for an answer.
             patience = limits.drain
         else:

@@ -21,7 +21,9 @@ class Limits:
 
     Attributes:
         probe_interval, probe_timeout: how often the child is asked, and how long an answer may
-        take. failures_max: unanswered probes in a row after which a serving child is stuck.
+            take. A child under more load than it can bear answers late, and must not be killed
+            for it: so the timeout is long, and few of them are the patience.
+        failures_max: unanswered probes in a row after which a serving child is stuck.
         startup_max: longest time from start to the first answer: recovery from the log is in it.
         backoff_first, backoff_max: pause before a restart; doubles each time.
         backoff_forgotten_after: a child that served so long restarts without a record.
@@ -30,8 +32,8 @@ class Limits:
     """
 
     probe_interval: float = 1.0
-    probe_timeout: float = 1.0
-    failures_max: int = 4
+    probe_timeout: float = 3.5
+    failures_max: int = 2
     startup_max: float = 600.0
     backoff_first: float = 0.25
     backoff_max: float = 15.0

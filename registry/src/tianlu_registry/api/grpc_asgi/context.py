@@ -191,12 +191,13 @@ class RpcContext:
                 f"grpc-timeout: {self.malformed_timeout.decode('latin-1')!r} is not a timeout "
                 "such as 5S or 100m",
             )
-        self._task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task(loop)
         if self.deadline is not None:
             remaining = self.deadline - time.monotonic()
             if remaining <= 0:
                 raise RpcError(StatusCode.DEADLINE_EXCEEDED, "context deadline exceeded")
-            self._timer = asyncio.get_running_loop().call_later(remaining, self._expire)
+            self._timer = loop.call_later(remaining, self._expire)
 
     def detach(self) -> None:
         """Nothing cancels the task any more: it is about to answer."""

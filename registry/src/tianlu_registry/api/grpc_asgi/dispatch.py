@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -53,7 +52,7 @@ class Method:
     client_streaming: bool
     server_streaming: bool
     started: int = 0
-    ended: Counter[StatusCode] = field(default_factory=Counter)
+    ended: dict[StatusCode, int] = field(default_factory=lambda: dict.fromkeys(StatusCode, 0))
 
     @property
     def kind(self) -> str:
@@ -154,7 +153,8 @@ class GrpcApp:
         if not context.started:
             await context.start()
         await send({"type": "http.response.body", "body": body})
-        await _send_ok(method, context, send)
+        method.ended[StatusCode.OK] += 1
+        await send(_ok_trailers(context))
 
     async def _serve_stream(
         self, method: Method, context: RpcContext, receive: Receive, send: Send
@@ -181,7 +181,8 @@ class GrpcApp:
         if not context.started:
             await context.start()
         await send(_END_OF_BODY)
-        await _send_ok(method, context, send)
+        method.ended[StatusCode.OK] += 1
+        await send(_ok_trailers(context))
 
     async def _end_with(
         self, error: BaseException, method: Method, context: RpcContext, send: Send
@@ -255,13 +256,11 @@ async def _run_stream_handler(
         await context.write(response)
 
 
-async def _send_ok(method: Method, context: RpcContext, send: Send) -> None:
-    method.ended[StatusCode.OK] += 1
+def _ok_trailers(context: RpcContext) -> Event:
     headers = context.trailing_headers
-    if headers:
-        await send({"type": "http.response.trailers", "headers": [_OK_HEADER, *headers]})
-    else:
-        await send(_OK_TRAILERS)
+    if not headers:
+        return _OK_TRAILERS
+    return {"type": "http.response.trailers", "headers": [_OK_HEADER, *headers]}
 
 
 async def _send_status(context: RpcContext, send: Send, status: RpcError) -> None:
