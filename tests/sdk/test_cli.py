@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -286,8 +287,8 @@ def test_pairs_are_read():
 
 def test_tables_are_aligned_and_safe():
     text = table(("A", "LONG"), [("xx", ""), ("y\x1b[2J\n", "z")])
-    assert typer.unstyle(text) == "A       LONG\nxx      -\ny [2J   z\n"
-    assert typer.unstyle(table(("A",), [])) == "A\n"
+    plain = re.sub(r"\x1b\[\d+m", "", text)
+    assert plain == "A       LONG\nxx      -\ny [2J   z\n"
 
 
 def test_data_of_values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -210,6 +211,16 @@ async def test_a_dead_endpoint_is_passed_over(shared_registry: RegistryProcess, 
         assert client.pick("failover") == registration.instance
         assert client.status().endpoint == shared_registry.endpoint
         assert client.status().session == "held"
+
+
+async def test_a_silent_endpoint_is_passed_over(shared_registry: RegistryProcess):
+    """One that accepts connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoints = [f"127.0.0.1:{silent.getsockname()[1]}", shared_registry.endpoint]
+        async with tianlu.AsyncClient(endpoints, name="silence", timeout_seconds=10) as client:
+            registration = await client.register("silence", port=9000)
+            await client.subscribe("silence")
+            assert client.pick("silence") == registration.instance
 
 
 async def test_no_endpoint_alive_is_unavailable_within_the_deadline(unused_port: int):

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import weakref
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -104,7 +105,7 @@ class AsyncClient(AsyncCatalog):
         self._subscribed: dict[ServiceKey, Follower] = {}
         self._balancers: dict[ServiceKey, Balancer] = {}
         self._kv = AsyncKv(connection)
-        self._mirrors: list[AsyncMirror] = []
+        self._mirrors: weakref.WeakSet[AsyncMirror] = weakref.WeakSet()
         self._drains: list[DrainOnSignal] = []
         self._closed = ""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -132,7 +133,7 @@ class AsyncClient(AsyncCatalog):
         self._closed = "the client is closed"
         for one in self._drains:
             one.uninstall()
-        for mirror in self._mirrors:
+        for mirror in list(self._mirrors):
             await mirror.close()
         await self._subscriptions.close()
         await self._registrar.close(Deadline.after(CLOSE_SECONDS_MAX))
@@ -417,7 +418,7 @@ class AsyncClient(AsyncCatalog):
             acknowledge=acknowledge,
         )
         mirror = AsyncMirror(replica, wanted, self._connection.deadline)
-        self._mirrors.append(mirror)
+        self._mirrors.add(mirror)
         return mirror
 
     # Private parts.

@@ -98,9 +98,10 @@ class Follower:
                     if self._acknowledge:
                         await self.applied(self.cache.revision)
                 self._break(Unavailable("the registry ended the watch"))
-            except (InvalidInput, NotAllowed):
+            except (InvalidInput, NotAllowed) as error:
                 if not self.cache.synced:
                     raise
+                self._break(error)
             except (Compacted, ProtocolError) as error:
                 self._snapshot_needed = True
                 self._break(error)
