@@ -123,8 +123,6 @@ class Subscription:
         if not revision or revision > feed.revision or not feed.reaches(revision):
             return -1
         self.sent_revision = revision
-        # A subscriber that missed nothing hears so at once, and knows that it is current again.
-        self._tick_due = True
         return revision
 
     def _schedule_tick(self) -> None:
