@@ -36,7 +36,7 @@ def log_of(*terms: int) -> list[Entry]:
 
 
 class BenchMember:
-    """Member 1 of a group.
+    """Member 1 of a group, or another if `member_id` says so.
 
     Args:
         voters, learners: how many members; voters come first.
@@ -55,6 +55,7 @@ class BenchMember:
         vote: int = 0,
         commit: int = 0,
         seed: int = 1,
+        member_id: int = 1,
         **settings: int,
     ) -> None:
         self._voters = voters
@@ -67,7 +68,7 @@ class BenchMember:
             entries=log,
         )
         config = Config(
-            id=MemberId(1),
+            id=MemberId(member_id),
             random=random.Random(seed),
             election_timeout_ticks=ELECTION_TICKS,
             **settings,

@@ -17,6 +17,7 @@ from tianlu_registry.raft import (
     ConfState,
     Entry,
     ForwardedProposal,
+    ForwardedTransfer,
     Heartbeat,
     HeartbeatResponse,
     MemberId,
@@ -26,6 +27,7 @@ from tianlu_registry.raft import (
     RequestVote,
     RequestVoteResponse,
     Role,
+    TimeoutNow,
 )
 from tianlu_registry.raft.messages import ForwardedMessage, TermedMessage
 from tianlu_registry.raft.raft import ROLE_TRANSITIONS
@@ -58,20 +60,24 @@ def messages() -> st.SearchStrategy:
         return AppendEntries(1, sender, term, previous, min(1, previous), run, 0)
 
     return st.one_of(
-        st.builds(RequestVote, st.just(1), senders, small, small, small, st.booleans()),
+        st.builds(
+            RequestVote, st.just(1), senders, small, small, small, st.booleans(), st.booleans()
+        ),
         st.builds(RequestVoteResponse, st.just(1), senders, small, st.booleans(), st.booleans()),
         st.builds(append, st.just(2), st.integers(1, 4), st.integers(0, 2), entry_lists),
         st.builds(AppendEntriesResponse, st.just(1), senders, small, st.just(1), st.booleans()),
         st.builds(Heartbeat, st.just(1), st.just(2), small, st.just(0), small),
         st.builds(HeartbeatResponse, st.just(1), senders, small, small),
         st.builds(ForwardedProposal, st.just(1), senders, st.binary(min_size=1, max_size=3)),
+        st.builds(TimeoutNow, st.just(1), st.just(2), small),
+        st.builds(ForwardedTransfer, st.just(1), senders, st.sampled_from([1, 2, 3, 9])),
         st.builds(ReadIndexRequest, st.just(1), senders, small),
         st.builds(ReadIndexResponse, st.just(1), senders, small, small, small),
     )
 
 
 def is_of_leader(message: object, term: int) -> bool:
-    return isinstance(message, AppendEntries | Heartbeat) and message.term == term
+    return isinstance(message, AppendEntries | Heartbeat | TimeoutNow) and message.term == term
 
 
 @settings(max_examples=200, deadline=None)

@@ -11,6 +11,7 @@ from tianlu_registry.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
     ForwardedProposal,
+    ForwardedTransfer,
     Heartbeat,
     HeartbeatResponse,
     Message,
@@ -18,6 +19,7 @@ from tianlu_registry.raft.messages import (
     ReadIndexResponse,
     RequestVote,
     RequestVoteResponse,
+    TimeoutNow,
 )
 from tianlu_registry.raft.node import RawNode
 from tianlu_registry.raft.progress import ProgressState
@@ -51,6 +53,7 @@ __all__ = [
     "Entry",
     "EntryType",
     "ForwardedProposal",
+    "ForwardedTransfer",
     "HardState",
     "Heartbeat",
     "HeartbeatResponse",
@@ -74,4 +77,5 @@ __all__ = [
     "SoftState",
     "Status",
     "Term",
+    "TimeoutNow",
 ]

@@ -8,12 +8,12 @@ A member answers a vote only after its vote is durable. A candidate, too, sends 
 after its own vote and its log are durable: one that forgot them in a crash might stand in the
 same term again, with a shorter log, and count votes that were given to the longer one.
 
-Source: Raft, sections 5.2 and 5.4.1; dissertation, sections 4.2.3 and 9.6.
+Source: Raft, sections 5.2 and 5.4.1; dissertation, sections 3.10 (TimeoutNow), 4.2.3 and 9.6.
 """
 
 from __future__ import annotations
 
-from tianlu_registry.raft.messages import RequestVote, RequestVoteResponse
+from tianlu_registry.raft.messages import RequestVote, RequestVoteResponse, TimeoutNow
 from tianlu_registry.raft.quorum import VoteResult
 from tianlu_registry.raft.raft import Raft
 from tianlu_registry.raft.types import NO_MEMBER, MemberId, Role, Term
@@ -29,12 +29,20 @@ def campaign(raft: Raft) -> None:
             raft.messages.append(_vote_request(raft, peer, Term(raft.term + 1), pre_vote=True))
 
 
-def _start_election(raft: Raft) -> None:
+def on_timeout_now(raft: Raft, _message: TimeoutNow) -> None:
+    """Stand for election at the leader's own wish. No pre-vote: the leader has seen to it that the
+    log is complete, and those who still hear from it are told that it agrees."""
+    if raft.tracker.is_promotable:
+        _start_election(raft, by_transfer=True)
+
+
+def _start_election(raft: Raft, *, by_transfer: bool = False) -> None:
     raft.become_candidate()
     # Its own vote comes back like any other, once it is durable.
     raft.writes.hold(RequestVoteResponse(raft.id, raft.id, raft.term, granted=True))
     for peer in _voting_peers(raft):
-        raft.writes.hold(_vote_request(raft, peer, raft.term, pre_vote=False))
+        request = _vote_request(raft, peer, raft.term, pre_vote=False, by_transfer=by_transfer)
+        raft.writes.hold(request)
 
 
 def count_vote(raft: Raft, voter: MemberId, *, granted: bool) -> bool:
@@ -77,6 +85,8 @@ def _voting_peers(raft: Raft) -> list[MemberId]:
     return [peer for peer in raft.tracker.peers if peer in voters]
 
 
-def _vote_request(raft: Raft, peer: MemberId, term: Term, *, pre_vote: bool) -> RequestVote:
+def _vote_request(
+    raft: Raft, peer: MemberId, term: Term, *, pre_vote: bool, by_transfer: bool = False
+) -> RequestVote:
     log = raft.log
-    return RequestVote(peer, raft.id, term, log.last_index, log.last_term, pre_vote)
+    return RequestVote(peer, raft.id, term, log.last_index, log.last_term, pre_vote, by_transfer)

@@ -11,6 +11,7 @@ from tianlu_registry.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
     ForwardedProposal,
+    ForwardedTransfer,
     Heartbeat,
     HeartbeatResponse,
     ReadIndexRequest,
@@ -62,6 +63,11 @@ def on_forwarded_proposal(raft: Raft, message: ForwardedProposal) -> None:
     """Pass it on: the sender took this member for the leader that it no longer is."""
     if raft.leader_id not in (NO_MEMBER, message.sender):
         raft.messages.append(ForwardedProposal(raft.leader_id, message.sender, message.data))
+
+
+def on_forwarded_transfer(raft: Raft, message: ForwardedTransfer) -> None:
+    if raft.leader_id not in (NO_MEMBER, message.sender):
+        raft.messages.append(ForwardedTransfer(raft.leader_id, message.sender, message.transferee))
 
 
 def on_forwarded_read(raft: Raft, message: ReadIndexRequest) -> None:

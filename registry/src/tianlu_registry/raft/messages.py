@@ -21,6 +21,8 @@ class RequestVote:
     Attributes:
         term: the term to be elected in; for a pre-vote one beyond the sender's own.
         last_index, last_term: where the candidate's log ends (Raft, section 5.4.1).
+        by_transfer: the leader itself has asked for this election, so that whoever still hears
+            from it may vote all the same (dissertation, section 4.2.3).
     """
 
     to: MemberId
@@ -29,6 +31,7 @@ class RequestVote:
     last_index: Index
     last_term: Term
     pre_vote: bool = False
+    by_transfer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,24 @@ class HeartbeatResponse:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeoutNow:
+    """The leader asks a member that has caught up to take over: to campaign at once."""
+
+    to: MemberId
+    sender: MemberId
+    term: Term
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardedTransfer:
+    """A follower passes on that `transferee` is to lead. It may be lost without a word."""
+
+    to: MemberId
+    sender: MemberId
+    transferee: MemberId
+
+
+@dataclass(frozen=True, slots=True)
 class ForwardedProposal:
     """A proposal made at a follower, on its way to the leader. It may be lost without a word."""
 
@@ -136,6 +157,7 @@ TermedMessage = (
     | Heartbeat
     | HeartbeatResponse
     | ReadIndexResponse
+    | TimeoutNow
 )
-ForwardedMessage = ForwardedProposal | ReadIndexRequest
+ForwardedMessage = ForwardedProposal | ReadIndexRequest | ForwardedTransfer
 Message = TermedMessage | ForwardedMessage

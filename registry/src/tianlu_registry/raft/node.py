@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from tianlu_registry.errors import InvalidArgument, NoLeader
-from tianlu_registry.raft import election, replication
+from tianlu_registry.raft import election, replication, transfer
 from tianlu_registry.raft.budget import ByteBudget
 from tianlu_registry.raft.config import Config
 from tianlu_registry.raft.entries import bytes_of
 from tianlu_registry.raft.log_storage import LogStorage
-from tianlu_registry.raft.messages import ForwardedProposal, Message, ReadIndexRequest
+from tianlu_registry.raft.messages import (
+    ForwardedProposal,
+    ForwardedTransfer,
+    Message,
+    ReadIndexRequest,
+)
 from tianlu_registry.raft.progress import Progress
 from tianlu_registry.raft.raft import Raft
 from tianlu_registry.raft.read_only import ReadRequest
@@ -21,6 +26,7 @@ from tianlu_registry.raft.types import (
     Entry,
     HardState,
     Index,
+    MemberId,
     Role,
     SoftState,
 )
@@ -76,7 +82,7 @@ class RawNode:
             data: not empty; kept, not copied.
 
         Raises:
-            NoLeader: none is known.
+            NoLeader: none is known, or this one is handing over.
             TooManyRequests: Config.uncommitted_bytes_max bytes wait to be committed.
             InvalidArgument: `data` is empty.
         """
@@ -110,6 +116,30 @@ class RawNode:
             raise NoLeader
         else:
             raft.messages.append(ReadIndexRequest(raft.leader_id, raft.id, context))
+
+    def transfer_leadership(self, to: MemberId) -> None:
+        """Ask for another member to lead; a follower passes it on to its leader.
+
+        The leader refuses proposals until it has handed over or an election timeout has passed;
+        `status().transferee` tells. A second call replaces the first; the leader's own number
+        cancels.
+
+        Args:
+            to: a voter.
+
+        Raises:
+            NoLeader: none is known.
+            InvalidArgument: `to` is no voter.
+        """
+        raft = self._raft
+        if to not in raft.tracker.quorum.members:
+            raise InvalidArgument("to", "must be a voter")
+        if raft.role is Role.LEADER:
+            transfer.start(raft, to)
+        elif raft.leader_id == NO_MEMBER:
+            raise NoLeader
+        else:
+            raft.messages.append(ForwardedTransfer(raft.leader_id, raft.id, to))
 
     def on_persisted(self, number: int) -> None:
         """Learn that everything which the Readies up to `number` asked to write is durable, and
@@ -149,6 +179,7 @@ class RawNode:
             applied=raft.log.applied,
             last_index=raft.log.last_index,
             stable_index=raft.log.stable_index,
+            transferee=raft.transferee,
             uncommitted_bytes=raft.uncommitted.outstanding if is_leader else 0,
             peers={
                 peer: self._peer_status(raft.tracker.progress[peer]) for peer in raft.tracker.peers

@@ -7,6 +7,8 @@
             `-----------------+--------------------------+-------------------'
                a leader or a higher term seen, the vote lost, the quorum lost
 
+A follower to which leadership is transferred becomes a CANDIDATE without the pre-vote.
+
 What a member does with a message is in one module per role (`follower`, `candidate`, `leader`)
 and, for elections, in `election`. This module holds what they share and keeps it consistent.
 
@@ -16,7 +18,7 @@ dissertation section 6.2.
 
 from __future__ import annotations
 
-from tianlu_registry.errors import TooManyRequests, check
+from tianlu_registry.errors import NoLeader, TooManyRequests, check
 from tianlu_registry.raft.budget import ByteBudget
 from tianlu_registry.raft.config import Config
 from tianlu_registry.raft.log import RaftLog
@@ -38,7 +40,7 @@ from tianlu_registry.raft.types import (
 from tianlu_registry.raft.write_pipeline import WritePipeline
 
 ROLE_TRANSITIONS: dict[Role, frozenset[Role]] = {
-    Role.FOLLOWER: frozenset({Role.FOLLOWER, Role.PRE_CANDIDATE}),
+    Role.FOLLOWER: frozenset({Role.FOLLOWER, Role.PRE_CANDIDATE, Role.CANDIDATE}),
     Role.PRE_CANDIDATE: frozenset({Role.FOLLOWER, Role.PRE_CANDIDATE, Role.CANDIDATE}),
     Role.CANDIDATE: frozenset({Role.FOLLOWER, Role.PRE_CANDIDATE, Role.LEADER}),
     Role.LEADER: frozenset({Role.FOLLOWER}),
@@ -59,6 +61,8 @@ class Raft:
         heartbeat_elapsed: a leader's ticks since its last heartbeats.
         appends_due: a leader has entries or a commit index that were not offered to its peers.
         heartbeats_due: a leader owes its peers heartbeats.
+        transferee: whom a leader is handing over to; NO_MEMBER if it is not.
+        transfer_elapsed: ticks since that began.
     """
 
     __slots__ = (
@@ -77,6 +81,8 @@ class Raft:
         "role",
         "term",
         "tracker",
+        "transfer_elapsed",
+        "transferee",
         "uncommitted",
         "vote",
         "writes",
@@ -167,6 +173,8 @@ class Raft:
         self.heartbeat_elapsed = 0
         self.appends_due = False
         self.heartbeats_due = False
+        self.transferee = NO_MEMBER
+        self.transfer_elapsed = 0
         self.uncommitted = ByteBudget()
         self.read_only = ReadOnly(self.config.reads_pending_max)
         self.tracker.reset(Index(self.log.last_index + 1))
@@ -185,7 +193,10 @@ class Raft:
 
         Raises:
             TooManyRequests: too much is uncommitted. One entry is accepted whatever its size.
+            NoLeader: leadership is being transferred.
         """
+        if self.transferee:
+            raise NoLeader
         size = len(data)
         uncommitted = self.uncommitted
         if uncommitted.outstanding and (

@@ -8,6 +8,7 @@ Source: Raft, section 5.3; etcd raft, raft.go (maybeSendAppend, stepLeader).
 
 from __future__ import annotations
 
+from tianlu_registry.raft import transfer
 from tianlu_registry.raft.entries import bytes_of
 from tianlu_registry.raft.log_storage import LogCompacted
 from tianlu_registry.raft.messages import (
@@ -110,6 +111,8 @@ def _on_accepted(raft: Raft, progress: Progress, response: AppendEntriesResponse
         commit_if_possible(raft)
     if advanced or probe_answered:
         _send_all(raft, response.sender)
+    if response.sender == raft.transferee:
+        transfer.finish_if_caught_up(raft)
 
 
 def on_heartbeat_response(raft: Raft, response: HeartbeatResponse) -> None:

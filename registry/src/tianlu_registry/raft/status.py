@@ -37,6 +37,7 @@ class Status:
 
     Attributes:
         last_index, stable_index: the log's end, and the end of what is durable of it.
+        transferee: whom a leader is handing over to; NO_MEMBER if it is not.
         uncommitted_bytes: what counts against Config.uncommitted_bytes_max, on a leader.
         peers: on a leader; empty otherwise.
     """
@@ -50,5 +51,6 @@ class Status:
     applied: Index
     last_index: Index
     stable_index: Index
+    transferee: MemberId
     uncommitted_bytes: int
     peers: Mapping[MemberId, PeerStatus]

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tianlu_registry.raft import candidate, election, follower, leader, reads, replication
+from tianlu_registry.raft import candidate, election, follower, leader, reads, replication, transfer
 from tianlu_registry.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
     ForwardedMessage,
     ForwardedProposal,
+    ForwardedTransfer,
     Heartbeat,
     HeartbeatResponse,
     Message,
@@ -24,6 +25,7 @@ from tianlu_registry.raft.messages import (
     RequestVote,
     RequestVoteResponse,
     TermedMessage,
+    TimeoutNow,
 )
 from tianlu_registry.raft.raft import Raft
 from tianlu_registry.raft.types import NO_INDEX, NO_MEMBER, Role
@@ -46,6 +48,8 @@ HANDLERS: Mapping[Role, Mapping[type[Message], Handler]] = {
         ForwardedProposal: follower.on_forwarded_proposal,
         ReadIndexRequest: follower.on_forwarded_read,
         ReadIndexResponse: follower.on_read_index_response,
+        TimeoutNow: election.on_timeout_now,
+        ForwardedTransfer: follower.on_forwarded_transfer,
     },
     Role.PRE_CANDIDATE: {
         RequestVote: election.on_request_vote,
@@ -57,6 +61,8 @@ HANDLERS: Mapping[Role, Mapping[type[Message], Handler]] = {
         ForwardedProposal: _ignore,
         ReadIndexRequest: _ignore,
         ReadIndexResponse: _ignore,
+        TimeoutNow: _ignore,
+        ForwardedTransfer: _ignore,
     },
     Role.CANDIDATE: {
         RequestVote: election.on_request_vote,
@@ -68,6 +74,8 @@ HANDLERS: Mapping[Role, Mapping[type[Message], Handler]] = {
         ForwardedProposal: _ignore,
         ReadIndexRequest: _ignore,
         ReadIndexResponse: _ignore,
+        TimeoutNow: _ignore,
+        ForwardedTransfer: _ignore,
     },
     Role.LEADER: {
         RequestVote: election.on_request_vote,
@@ -79,6 +87,8 @@ HANDLERS: Mapping[Role, Mapping[type[Message], Handler]] = {
         ForwardedProposal: leader.on_forwarded_proposal,
         ReadIndexRequest: reads.on_forwarded_read,
         ReadIndexResponse: _ignore,
+        TimeoutNow: _ignore,
+        ForwardedTransfer: transfer.on_forwarded_transfer,
     },
 }
 
@@ -100,13 +110,13 @@ def _settle_term(raft: Raft, message: TermedMessage) -> bool:
         return True
     if isinstance(message, RequestVote):
         # Dissertation, section 4.2.3: whoever hears a leader does not even update its term.
-        if raft.hears_leader:
+        if raft.hears_leader and not message.by_transfer:
             return False
         if message.pre_vote:
             return True  # asking about a term does not begin it
     if isinstance(message, RequestVoteResponse) and message.pre_vote and message.granted:
         return True  # it names the term that this member asked about
-    from_leader = isinstance(message, AppendEntries | Heartbeat)
+    from_leader = isinstance(message, AppendEntries | Heartbeat | TimeoutNow)
     raft.become_follower(message.term, message.sender if from_leader else NO_MEMBER)
     return True
 
@@ -143,6 +153,7 @@ def _tick_leader(raft: Raft) -> None:
             # Another may lead already: better no answer than a stale one (dissertation, 6.2).
             raft.become_follower(raft.term, NO_MEMBER)
             return
+    transfer.tick(raft)
     raft.heartbeat_elapsed += 1
     if raft.heartbeat_elapsed >= raft.config.heartbeat_ticks:
         raft.heartbeat_elapsed = 0
