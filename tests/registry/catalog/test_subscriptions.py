@@ -133,8 +133,11 @@ async def _write_revision(store: Store, draw: random.Random) -> int:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_no_subscriber_misses_or_splits_a_revision(embedded: Store, seed: int) -> None:
+async def test_no_subscriber_misses_or_splits_a_revision(
+    embedded: Store, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     draw = random.Random(seed)
+    monkeypatch.setattr(messages, "EVENTS_MAX", draw.choice([4, 500]))
     config = GovernanceConfig(bookmark_seconds=0.02, history_events_max=draw.choice([20, 1000]))
     wanted_by_all = [
         EVERYTHING,

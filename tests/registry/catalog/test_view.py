@@ -17,7 +17,7 @@ from tianlu._proto.v1.model_pb2 import (
     Service,
 )
 from tianlu_registry.catalog import keys
-from tianlu_registry.catalog.history import RevisionChanges
+from tianlu_registry.catalog.history import Change, ChangeHistory, RevisionChanges
 from tianlu_registry.catalog.keys import InstanceName, Kind
 from tianlu_registry.catalog.view import CatalogView
 from tianlu_registry.errors import InvariantBroken
@@ -331,3 +331,14 @@ def test_history_drops_the_oldest_whole_revisions() -> None:
     assert not history.reaches(4)
     assert [len(changes.changes) for changes in history.since(5)] == [2]
     assert history.since(6) == []
+
+
+def test_history_is_bounded_in_bytes() -> None:
+    history = ChangeHistory(events_max=1000, bytes_max=100)
+    history.reset(1)
+    for revision in range(2, 12):
+        history.append(RevisionChanges(revision, (Change("a", "s", b"x" * 40),)))
+    assert history.floor == 9
+    history.append(RevisionChanges(12, (Change("a", "s", b"x" * 500),)))
+    assert history.floor == 11
+    assert len(history.since(11)) == 1

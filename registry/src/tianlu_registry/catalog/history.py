@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+BYTES_MAX = 64 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -52,29 +54,40 @@ class ChangeHistory:
     Invariants: revisions rise; every visible change after `floor` is here.
     """
 
-    def __init__(self, events_max: int) -> None:
+    def __init__(self, events_max: int, bytes_max: int = BYTES_MAX) -> None:
         """Args:
-        events_max: events kept, at least 1. The newest revision is kept whatever its size.
+        events_max: events kept, at least 1.
+        bytes_max: bytes that they may have together. The newest revision is kept whatever its
+            size.
         """
         self._events_max = events_max
+        self._bytes_max = bytes_max
         self._ring: deque[RevisionChanges] = deque()
         self._events_count = 0
+        self._bytes_count = 0
         self.floor = 0
 
     def reset(self, revision: int) -> None:
         """Forget everything; from here on changes after `revision` are known."""
         self._ring.clear()
-        self._events_count = 0
+        self._events_count = self._bytes_count = 0
         self.floor = revision
 
     def append(self, changes: RevisionChanges) -> None:
         """Take the next revision; the oldest ones leave when there is no room."""
         self._ring.append(changes)
-        self._events_count += len(changes.changes)
-        while self._events_count > self._events_max and len(self._ring) > 1:
+        self._count(changes, 1)
+        while self._overfull() and len(self._ring) > 1:
             oldest = self._ring.popleft()
-            self._events_count -= len(oldest.changes)
+            self._count(oldest, -1)
             self.floor = oldest.revision
+
+    def _overfull(self) -> bool:
+        return self._events_count > self._events_max or self._bytes_count > self._bytes_max
+
+    def _count(self, changes: RevisionChanges, sign: int) -> None:
+        self._events_count += sign * len(changes.changes)
+        self._bytes_count += sign * sum(len(change.event) for change in changes.changes)
 
     def reaches(self, revision: int) -> bool:
         """Whether a subscriber that holds `revision` can go on from it."""

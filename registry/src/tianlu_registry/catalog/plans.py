@@ -64,15 +64,9 @@ def confirm_instance(name: InstanceName, held: Holding) -> TxnRequest:
     return TxnRequest(compare=[_unchanged(name, held)], failure=_reads(name))
 
 
-def delete_instance(name: InstanceName, held: Holding, *, drop_override: bool) -> TxnRequest:
-    """Remove an instance and what was found about it, if the key is as `held` says.
-
-    Args:
-        drop_override: the override no longer isolates, so it need not outlive the instance.
-    """
+def delete_instance(name: InstanceName, held: Holding) -> TxnRequest:
+    """Remove an instance and what was found about it, if the key is as `held` says."""
     success = [_delete(keys.instance_key(name)), _delete(keys.status_key(name))]
-    if drop_override:
-        success.append(_delete(keys.override_key(name)))
     return TxnRequest(compare=[_unchanged(name, held)], success=success, failure=_reads(name))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from tianlu_registry.catalog.history import WatchFilter
 from tianlu_registry.catalog.messages import Part
@@ -85,15 +86,24 @@ class Group:
         return max(position, self._starts[step])
 
     def encoded(
-        self, start: int, encoding: Encoding, made: Callable[[], Iterable[Part]]
-    ) -> list[tuple[int, bytes]]:
-        """Return the messages from `start` to `newest` as (revision, bytes), made once."""
+        self, start: int, encoding: Encoding, made: Callable[[], Iterator[Part]]
+    ) -> Iterable[tuple[int, bytes]]:
+        """Return the messages from `start` to `newest` as (revision, bytes).
+
+        A single message, the usual case, is encoded once for all. Several are for somebody who
+        is far behind: they are encoded one by one as they are taken, and not kept.
+        """
         key = (start, encoding.name)
         found = self._encoded.get(key)
-        if found is None:
-            found = [(part.revision, encoding.encode(part)) for part in made()]
-            if len(self._encoded) < _ENCODED_MAX:
-                self._encoded[key] = found
+        if found is not None:
+            return found
+        parts = made()
+        first, second = next(parts, None), next(parts, None)
+        if first is not None and second is not None:
+            return _encode_lazily(chain((first, second), parts), encoding)
+        found = [] if first is None else [(first.revision, encoding.encode(first))]
+        if len(self._encoded) < _ENCODED_MAX:
+            self._encoded[key] = found
         return found
 
     async def wait(self, waiter: asyncio.Future[None]) -> None:
@@ -110,6 +120,11 @@ class Group:
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def _encode_lazily(parts: Iterable[Part], encoding: Encoding) -> Iterator[tuple[int, bytes]]:
+    for part in parts:
+        yield part.revision, encoding.encode(part)
 
 
 class GroupIndex:

@@ -97,9 +97,7 @@ class Registrar:
         def plan(held: Holding) -> TxnRequest:
             _check_present(name, held)
             held.check_owner(name, request.session_id)
-            entry = self._feed.view.entry(name)
-            settled = entry is not None and not entry.joined.isolated
-            return plans.delete_instance(name, held, drop_override=settled)
+            return plans.delete_instance(name, held)
 
         _, revision = await self._write(name, plan)
         await self._wait_shown(revision)
