@@ -61,7 +61,7 @@ class EnvoyApiBuildHook(BuildHookInterface):
     """Runs before wheels and editable installs alike."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Write the artifact if it is missing or different; its time stamp is a cache key of uv."""
+        """Write the artifact if it is missing or different."""
         if self.target_name != "wheel":
             return
         path = Path(self.root) / ARTIFACT

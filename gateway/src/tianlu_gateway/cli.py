@@ -52,12 +52,13 @@ def gateway(
     /console/; the registry's gRPC and JSON APIs at their own paths. It follows the registry, and
     goes on from the host snapshot while no registry can be reached.
     """
-    # Imported here so that `tianlu --help` stays quick.
-    from tianlu_gateway.control_plane import STATUS_CLUSTER, ControlPlane
-    from tianlu_mesher.addresses import parse_address, parse_addresses
-    from tianlu_mesher.prepare import ProxyOptions, launch
 
     def start() -> NoReturn:
+        # Imported here so that `tianlu --help` stays quick.
+        from tianlu_gateway.control_plane import STATUS_CLUSTER, ControlPlane
+        from tianlu_mesher.addresses import parse_address, parse_addresses
+        from tianlu_mesher.prepare import ProxyOptions, launch
+
         endpoints = parse_addresses("--registry", registry)
         control = ControlPlane(
             registry=endpoints,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -45,14 +45,14 @@ def mesher(
     with that Host (gRPC: authority). HTTP/1.1, HTTP/2, gRPC and WebSocket. It follows the registry,
     and goes on from the host snapshot while no registry can be reached.
     """
-    # Imported here so that `tianlu --help` stays quick.
-    from tianlu_mesher.addresses import parse_addresses
-    from tianlu_mesher.prepare import ProxyOptions, launch
-    from tianlu_mesher.routing.role import Role
 
-    options.or_one_line(
-        "mesher",
-        lambda: launch(
+    def start() -> NoReturn:
+        # Imported here so that `tianlu --help` stays quick.
+        from tianlu_mesher.addresses import parse_addresses
+        from tianlu_mesher.prepare import ProxyOptions, launch
+        from tianlu_mesher.routing.role import Role
+
+        launch(
             ProxyOptions(
                 role=Role("mesher", bare_namespace=namespace),
                 static_clusters=(),
@@ -67,5 +67,6 @@ def mesher(
                 run_file=run_file,
                 log_level=log_level.upper(),
             )
-        ),
-    )
+        )
+
+    options.or_one_line("mesher", start)

@@ -89,6 +89,7 @@ async def http_upstream(name: str, *, unix: Path | None = None) -> AsyncIterator
     else:
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(str(unix))
+        listening.listen()
     config = uvicorn.Config(
         application(name), lifespan="off", log_level="error", ws="websockets-sansio"
     )
