@@ -60,6 +60,27 @@ async def test_unknown_path_and_method() -> None:
     assert (wrong.status, wrong.headers[b"allow"]) == (405, b"POST")
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ([], 200),
+        ([(b"origin", b"http://127.0.0.1:2379")], 200),
+        ([(b"sec-fetch-site", b"same-origin")], 200),
+        ([(b"sec-fetch-site", b"cross-site")], 403),
+        ([(b"origin", b"http://evil.example")], 403),
+        ([(b"origin", b"null")], 403),
+    ],
+)
+async def test_pages_of_other_sites_are_refused(
+    headers: list[tuple[bytes, bytes]], status: int
+) -> None:
+    router = HttpRouter()
+    router.add("POST", "/echo", echo)
+    sent = [(b"host", b"127.0.0.1:2379"), *headers]
+    call = await FakeCall("/echo", [b"a"], headers=sent).run(router)
+    assert call.status == status
+
+
 async def test_mounts_and_streams() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})

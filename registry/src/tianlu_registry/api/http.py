@@ -129,6 +129,28 @@ async def respond(send: Send, response: HttpResponse) -> None:
     await send({"type": "http.response.body", "body": response.body})
 
 
+def check_same_site(scope: Scope) -> None:
+    """Refuse what a browser sends on behalf of another site's page.
+
+    The JSON APIs ask for no credentials: without this, any page that somebody on this machine opens
+    could write to them. Programs other than browsers send neither header.
+    Source: W3C "Fetch Metadata Request Headers"; RFC 6454, section 7.
+
+    Raises:
+        RpcError: PERMISSION_DENIED.
+    """
+    headers = dict(scope["headers"])
+    origin = headers.get(b"origin", b"")
+    host = headers.get(b"host", b"")
+    foreign = origin != b"" and origin.partition(b"://")[2] != host  # "null" is foreign too
+    if foreign or headers.get(b"sec-fetch-site") == b"cross-site":
+        raise RpcError(
+            StatusCode.PERMISSION_DENIED,
+            "origin: this API does not answer pages of other sites; call it from its own origin "
+            "or from a program",
+        )
+
+
 class HttpRouter:
     """Routes by path and method; other ASGI applications can be mounted under a prefix."""
 
@@ -151,6 +173,7 @@ class HttpRouter:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
+            check_same_site(scope)
             app = self._application(scope)
             if app is not None:
                 await app(scope, receive, send)
