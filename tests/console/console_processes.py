@@ -74,7 +74,7 @@ APPLICATION = """
 import asyncio, sys, tianlu
 
 async def main(registry, service, instance_id):
-    async with tianlu.AsyncClient([registry], ttl_seconds=5) as client:
+    async with tianlu.AsyncClient([registry], ttl_seconds=3) as client:
         await client.register(
             service, id=instance_id, port=8000, version="1.0", zone="z1", metadata={"team": "shop"}
         )

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from console_processes import TIANLU, console_arguments, part
+from console_processes import console_arguments, part
 from typer.testing import CliRunner
 
 from tianlu_console.cli import app
 from tianlu_console.database import metadata, open_database
 from tianlu_console.database.engine import DatabaseUnusable
+from tianlu_console.server import CannotListen, bind
 from tianlu_console.settings import ListenAddress
 
 NO_REGISTRY = "127.0.0.1:1"
@@ -65,25 +67,38 @@ def test_it_serves_without_a_registry_and_stops_cleanly(tmp_path: Path) -> None:
         assert not path.exists()
 
 
-def fails(*arguments: str) -> str:
-    """Run a console that cannot start and return its one line."""
-    result = subprocess.run(
-        [TIANLU, "console", *arguments], capture_output=True, text=True, timeout=30
-    )
-    assert result.returncode != 0
-    lines = [line for line in result.stderr.splitlines() if line.startswith("tianlu console: ")]
-    assert len(lines) == 1, result.stderr
-    assert "Traceback" not in result.stderr
-    return lines[0]
-
-
-def test_a_taken_port_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_taken_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        line = fails("--listen", f"127.0.0.1:{port}", "--data-dir", str(tmp_path))
-    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in line
+        with pytest.raises(CannotListen, match=f"127.0.0.1:{port}: Address already in use"):
+            bind(ListenAddress("127.0.0.1", port))
 
 
+def test_a_socket_that_somebody_listens_on_is_not_taken_over(tmp_path: Path) -> None:
+    address = ListenAddress(unix_path=tmp_path / "console.sock")
+    with bind(address), pytest.raises(CannotListen, match="Address already in use"):
+        bind(address)
+
+
+def test_a_file_in_the_sockets_place_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "console.sock"
+    path.write_text("precious")
+    with pytest.raises(CannotListen):
+        bind(ListenAddress(unix_path=path))
+    assert path.read_text() == "precious"
+
+
+@pytest.fixture
+def root_logger() -> Iterator[None]:
+    """The command sets the root logger up; later tests get theirs back."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.mark.usefixtures("root_logger")
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

@@ -6,11 +6,14 @@ import gzip
 import json
 from pathlib import Path
 
+import httpx
 import pytest
-from conftest import BASE, Site
+from conftest import BASE, PASSWORD, SettableClock, Site, quick_passwords, shop
 
 import tianlu
 from tianlu_console import errors
+from tianlu_console.app import build_console
+from tianlu_console.database import open_database
 from tianlu_console.errors import ConsoleError, InvalidForm, from_sdk
 from tianlu_console.text import Text
 from tianlu_console.web.assets import Assets, read_manifest
@@ -149,6 +152,22 @@ async def test_the_ways_in_lead_to_the_services(site: Site, path: str) -> None:
     assert answer.headers["location"] == f"{BASE}/services"
 
 
+async def test_the_console_may_stand_at_the_root(tmp_path: Path, clock: SettableClock) -> None:
+    engine = open_database(tmp_path)
+    console = build_console(shop(), engine, base_path="", clock=clock, passwords=quick_passwords())
+    transport = httpx.ASGITransport(console.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://console.test") as http:
+        assert (await http.get("/")).headers["location"] == "/services"
+        token = console.access.issue_first_visit() or ""
+        form = {"token": token, "name": "ada", "password": PASSWORD, "repeated": PASSWORD}
+        entered = await http.post("/first-visit", data=form)
+        assert entered.headers["location"] == "/"
+        assert "Path=/;" in entered.headers["set-cookie"]
+        page = await http.get("/services")
+        assert 'href="/services/default/orders"' in page.text
+    engine.dispose()
+
+
 async def test_probes_need_nobody(site: Site) -> None:
     for path in ("/livez", "/readyz"):
         answer = await site.http.get(path)
@@ -202,7 +221,6 @@ class TestAssets:
         assert "front end not built" in caplog.text
 
     async def test_serving(self, dist: Path) -> None:
-        import httpx
         from fastapi import FastAPI
 
         app = FastAPI()

@@ -28,6 +28,9 @@ GRACE_SECONDS: Final = 5
 """How long requests under way may take once the console was told to stop. Live streams end at once.
 """
 
+KEEP_ALIVE_SECONDS: Final = 75
+"""Idle connections outlive the gateway's pauses: one that is closed as it is reused fails."""
+
 CLIENT_NAME: Final = "console"
 SNAPSHOT_DIR: Final = "snapshot"
 
@@ -92,6 +95,7 @@ async def _serve_until_stopped(
             access_log=False,
             proxy_headers=False,  # web.forwarded decides whom to believe
             server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
     )
