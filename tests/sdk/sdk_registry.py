@@ -24,6 +24,11 @@ class RegistryProcess:
         self._log = (directory / "registry.log").open("ab")
 
     @property
+    def socket(self) -> str:
+        """Its second address: a Unix socket."""
+        return f"unix:{self.directory / 'registry.sock'}"
+
+    @property
     def endpoint(self) -> str:
         return f"127.0.0.1:{self.port}"
 
@@ -31,14 +36,14 @@ class RegistryProcess:
         """Start it and wait until it serves."""
         run_file = self.directory / "run.json"
         run_file.unlink(missing_ok=True)
-        url = f"http://127.0.0.1:{self.port}"
+        urls = f"http://127.0.0.1:{self.port},{self.socket}"
         self._process = subprocess.Popen(
             [
                 sys.executable,
                 "-m",
                 "tianlu_registry",
                 f"--data-dir={self.directory / 'data'}",
-                f"--listen-client-urls={url}",
+                f"--listen-client-urls={urls}",
                 f"--run-file={run_file}",
             ],
             stderr=self._log,
@@ -51,7 +56,7 @@ class RegistryProcess:
                 self.close()
                 raise RuntimeError((self.directory / "registry.log").read_text())
             time.sleep(0.02)
-        (serving,) = json.loads(run_file.read_text())["addresses"]["client_urls"]
+        serving, _ = json.loads(run_file.read_text())["addresses"]["client_urls"]
         self.port = urlsplit(serving).port or 0
 
     def kill(self) -> None:

@@ -213,6 +213,14 @@ async def test_a_dead_endpoint_is_passed_over(shared_registry: RegistryProcess, 
         assert client.status().session == "held"
 
 
+async def test_a_unix_socket_is_an_endpoint_too(shared_registry: RegistryProcess):
+    async with tianlu.AsyncClient(shared_registry.socket) as client:
+        registration = await client.register("local", port=9000)
+        await client.subscribe("local")
+        assert client.pick("local") == registration.instance
+        assert client.status().endpoint == shared_registry.socket
+
+
 async def test_a_silent_endpoint_is_passed_over(shared_registry: RegistryProcess):
     """One that accepts connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -205,7 +205,7 @@ def test_a_damaged_snapshot_is_ignored_with_a_word_and_replaced(
     path.write_bytes(data)
     with caplog.at_level(logging.WARNING):
         assert HostSnapshot(tmp_path).view() is None
-    assert "snapshot ignored" in caplog.text
+    assert "snapshot.ignored" in caplog.text
     written(tmp_path, orders=service_view(2)).close()
     view = HostSnapshot(tmp_path).view()
     assert view is not None

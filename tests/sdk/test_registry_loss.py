@@ -198,7 +198,9 @@ client.register("forked", port=9000)
 client.subscribe("forked")
 child = os.fork()
 if child == 0:
-    for call in (lambda: client.pick("forked"), lambda: client.discover("forked")):
+    def anew():
+        tianlu.Client(sys.argv[1]).discover("forked")
+    for call in (lambda: client.pick("forked"), lambda: client.discover("forked"), anew):
         try:
             call()
         except tianlu.ClientClosed as error:

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Generic, cast
 
+from tianlu import _fork
 from tianlu._endpoint import Endpoint
 from tianlu._errors import ClientClosed, DeadlinePassed, TianluError, Unavailable, from_rpc
 from tianlu._retry import CALL_WAIT, Deadline, draw
@@ -208,6 +209,7 @@ class Connection:
             raise ClientClosed(self._closed)
         channel = self._channels.get(endpoint)
         if channel is None:
+            _fork.check_usable()
             channel = (
                 grpc.aio.secure_channel(endpoint.target, grpc.ssl_channel_credentials(), _OPTIONS)
                 if endpoint.tls

@@ -24,7 +24,14 @@ from tianlu._catalog import AsyncCatalog
 from tianlu._channel import Connection
 from tianlu._convert import instance_from_proto, service_from_proto
 from tianlu._endpoint import parse_endpoints
-from tianlu._errors import ClientClosed, InvalidInput, NoInstance, NotFound, Unavailable
+from tianlu._errors import (
+    ClientClosed,
+    InvalidInput,
+    LimitReached,
+    NoInstance,
+    NotFound,
+    Unavailable,
+)
 from tianlu._follow import Follower, Scope
 from tianlu._input import (
     PORT_MAX,
@@ -44,7 +51,7 @@ from tianlu._model import NO_METADATA, WEIGHT_DEFAULT, Instance, InstanceStatus,
 from tianlu._proto.v1 import catalog_pb2 as v1
 from tianlu._registrar import Registrar
 from tianlu._registration import DRAIN_SECONDS_DEFAULT, DRAIN_SECONDS_MAX, AsyncRegistration
-from tianlu._replica import Replica
+from tianlu._replica import PATIENCE_SECONDS, Replica
 from tianlu._retry import Deadline, draw
 from tianlu._rpc import DISCOVER
 from tianlu._signals import DrainOnSignal
@@ -53,6 +60,9 @@ from tianlu._view import Change, ClientStatus, Discovery, ServiceKey, ServiceVie
 
 CLOSE_SECONDS_MAX: Final = 2.0
 """How long closing waits for the registry: a session that is not ended ends by itself."""
+
+STREAMS_MAX: Final = 500
+"""Watch streams of one client's subscriptions. A registry takes 1024 calls on one connection."""
 
 
 class AsyncClient(AsyncCatalog):
@@ -266,7 +276,7 @@ class AsyncClient(AsyncCatalog):
         A subscribed service is answered from the process's own view, without I/O, if the view is
         at least as new as `min_revision`. Otherwise the registry is asked; if no registry can be
         reached, the process's view or else the host snapshot answers, and says so by its rung and
-        age.
+        age. With a snapshot to turn to, the registry is given 1 s.
 
         Args:
             service: "name", or "name.namespace".
@@ -286,8 +296,11 @@ class AsyncClient(AsyncCatalog):
         request = v1.DiscoverRequest(
             namespace=key.namespace, service=key.name, min_revision=min_revision
         )
+        deadline = self._connection.deadline()
+        if self._snapshot_dir is not None and not min_revision:
+            deadline = deadline.at_most(PATIENCE_SECONDS)
         try:
-            response = await self._connection.call(DISCOVER, request)
+            response = await self._connection.call(DISCOVER, request, deadline=deadline)
         except Unavailable:
             found = await self._from_snapshot(key)
             if found is None or found.revision < min_revision:
@@ -309,6 +322,7 @@ class AsyncClient(AsyncCatalog):
 
         Raises:
             InvalidInput: a name cannot be. Nothing is subscribed then.
+            LimitReached: the client has 500 watch streams already.
             Unavailable: no registry was reachable in time and no snapshot holds them. The
                 subscription stays; the background keeps trying.
         """
@@ -318,6 +332,10 @@ class AsyncClient(AsyncCatalog):
         for key in dict.fromkeys(keys):
             if key not in self._subscribed:
                 fresh.setdefault(key.namespace, []).append(key.name)
+        if fresh and len(self._subscriptions.followers) + len(fresh) > STREAMS_MAX:
+            raise LimitReached(
+                f"this client has {STREAMS_MAX} watch streams: subscribe to more services at once"
+            )
         for space, names in fresh.items():
             follower = self._subscriptions.follow(Scope(space, tuple(names)))
             self._subscribed.update({ServiceKey(space, name): follower for name in names})

@@ -10,7 +10,7 @@
     ├── Unavailable        nothing is wrong with the call: try again
     │   ├── DeadlinePassed     no answer in time; the outcome of a write is unknown
     │   └── NoInstance         the service has no instance that may be sent traffic
-    ├── SessionLost        the session ended: the SDK opens a new one and registers again
+    ├── SessionLost        the session ended during the call: the SDK opens a new one; try again
     ├── ProtocolError      the peer answered what no registry would: wrong address or a bug
     └── ClientClosed       the client was closed, or belongs to the process before a fork
 
@@ -85,7 +85,12 @@ class NoInstance(Unavailable):
 
 
 class SessionLost(TianluError):
-    """The session that held the registrations has ended."""
+    """The session that held the registrations has ended, and there was no time for a new one.
+
+    What was registered before is registered again as soon as a new session is open.
+    """
+
+    retryable = True
 
 
 class ProtocolError(TianluError):

@@ -153,7 +153,7 @@ class Follower:
 
     def _break(self, error: TianluError) -> None:
         if not self.cache.degraded:
-            _log.warning("watch broken revision=%d error=%s", self.cache.revision, error)
+            _log.warning("watch.broken revision=%d error=%s", self.cache.revision, error)
         self.cache.lost(str(error), self._clock())
 
 

@@ -2,8 +2,10 @@
 
 A child inherits a client's memory but not its loop, threads or right to the connection: gRPC's
 state does not survive a fork, and two processes must not renew one session. So in the child every
-inherited client refuses all calls with ClientClosed; the parent's goes on undisturbed. Servers that
-fork workers make the client in the worker: docs/sdk.md shows where.
+inherited client refuses all calls with ClientClosed; the parent's goes on undisturbed. Nor can the
+child make a client of its own once the parent has used one: grpc.aio would wait for ever for a
+thread that only the parent has, so that is refused too. Servers that fork workers make the first
+client in the worker: docs/sdk.md shows where.
 """
 
 from __future__ import annotations
@@ -12,6 +14,17 @@ import os
 import weakref
 from typing import Final, Protocol
 
+from tianlu._errors import ClientClosed
+
+_unusable = False
+_used = False
+"""Whether gRPC was in use in this process, and whether it was in the one that it was forked from:
+facts of the process, like gRPC's own state, and so module-level."""
+
+_NEW_WHY: Final = (
+    "this process was forked from one that had used a client: make the first client in the child, "
+    "or start workers by spawning"
+)
 _WHY: Final = "the client was made before this process was forked: make one in the child"
 
 
@@ -31,7 +44,21 @@ def remember(one: Abandonable) -> None:
     _living.add(one)
 
 
+def check_usable() -> None:
+    """Note that gRPC is about to be used.
+
+    Raises:
+        ClientClosed: it cannot be used in this process.
+    """
+    global _used  # noqa: PLW0603
+    if _unusable:
+        raise ClientClosed(_NEW_WHY)
+    _used = True
+
+
 def _in_child() -> None:
+    global _unusable  # noqa: PLW0603
+    _unusable = _unusable or _used
     for one in list(_living):
         one.abandon(_WHY)
 

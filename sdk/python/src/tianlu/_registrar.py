@@ -110,7 +110,7 @@ class Registrar:
         except NotFound:
             pass  # It had ended already.
         except TianluError as error:
-            _log.warning("session end_failed session=%x error=%s", self.session_id, error)
+            _log.warning("session.end_failed session=%x error=%s", self.session_id, error)
 
     async def _run(self) -> None:
         """Drive the session until cancelled."""
@@ -128,7 +128,7 @@ class Registrar:
         except TianluError as error:
             self._note(error, "open_failed")
             return self._session.handle(Event.OPEN_FAILED, draw())
-        _log.info("session opened session=%x ttl=%d", response.session_id, response.ttl_seconds)
+        _log.info("session.opened session=%x ttl=%d", response.session_id, response.ttl_seconds)
         return self._session.opened(response.session_id, response.ttl_seconds)
 
     async def _hold(self) -> Step:
@@ -151,7 +151,7 @@ class Registrar:
                 again.cancel()
                 await asyncio.gather(again, return_exceptions=True)
         if event is Event.LOST:
-            _log.warning("session lost session=%x", self.session_id)
+            _log.warning("session.lost session=%x", self.session_id)
         elif error is not None:
             self._connection.turn_from(stream.endpoint)
             self._note(error, "stream_broken")
@@ -198,7 +198,7 @@ class Registrar:
             return False
         self._session.handle(Event.STREAM_UP)
         self._trouble = None
-        _log.info("session held session=%x endpoint=%s", self.session_id, self._connection.endpoint)
+        _log.info("session.held session=%x endpoint=%s", self.session_id, self._connection.endpoint)
         async with self._changed:
             self._changed.notify_all()
         return True
@@ -213,7 +213,7 @@ class Registrar:
                     await registration.put(Deadline.after(self._session.ttl_seconds))
                 except TianluError as error:
                     _log.warning(
-                        "instance register_again_failed instance=%s error=%s",
+                        "instance.register_again_failed instance=%s error=%s",
                         registration.instance.id,
                         error,
                     )
@@ -225,5 +225,5 @@ class Registrar:
     def _note(self, error: TianluError, event: str) -> None:
         # Once per outage, not per attempt.
         if self._trouble is None:
-            _log.warning("session %s session=%x error=%s", event, self.session_id, error)
+            _log.warning("session.%s session=%x error=%s", event, self.session_id, error)
         self._trouble = error

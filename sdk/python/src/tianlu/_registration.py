@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from tianlu._channel import Connection
 from tianlu._convert import instance_from_proto, instance_to_proto, status_to_proto
-from tianlu._errors import Conflict, NotFound, TianluError, Unavailable
+from tianlu._errors import Conflict, NotFound, SessionLost, TianluError
 from tianlu._input import check_metadata, check_seconds, check_weight
 from tianlu._model import Instance, InstanceStatus
 from tianlu._proto.v1 import catalog_pb2
@@ -157,7 +157,7 @@ class AsyncRegistration:
             except NotFound:
                 pass  # The session ended, or an operator was faster.
             except TianluError as error:
-                _log.warning("instance deregister_failed id=%s error=%s", self._wanted.id, error)
+                _log.warning("instance.deregister_failed id=%s error=%s", self._wanted.id, error)
 
     async def put(self, deadline: Deadline) -> None:
         """Write the instance as wanted under the client's present session.
@@ -178,7 +178,7 @@ class AsyncRegistration:
                 except NotFound as error:
                     # The session ended between the two calls; its keeper is about to notice.
                     if deadline.remaining() <= AGAIN_SECONDS:
-                        raise Unavailable(f"the session ended: {error}") from error
+                        raise SessionLost(f"no new session in time: {error}") from error
                 except Conflict:
                     # A process that was killed and restarted is faster than the registry.
                     if min(deadline.remaining(), takeover.remaining()) <= AGAIN_SECONDS:
@@ -201,13 +201,13 @@ class AsyncRegistration:
             )
             if not applied.reached:
                 _log.info(
-                    "instance drain_unnoticed id=%s subscribers=%d applied=%d",
+                    "instance.drain_unnoticed id=%s subscribers=%d applied=%d",
                     self._wanted.id,
                     applied.subscribers,
                     applied.applied,
                 )
         except TianluError as error:
-            _log.warning("instance drain_failed id=%s error=%s", self._wanted.id, error)
+            _log.warning("instance.drain_failed id=%s error=%s", self._wanted.id, error)
         await asyncio.sleep(drain_seconds)
 
 

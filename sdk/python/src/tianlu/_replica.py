@@ -172,7 +172,7 @@ class Replica:
                 if follower.cache.retaining and (self._expiry is None or self._expiry.done()):
                     self._expiry = asyncio.create_task(self._expire(), name="tianlu expiry")
         except (InvalidInput, NotAllowed) as error:
-            _log.warning("watch refused scope=%s error=%s", follower.scope, error)
+            _log.warning("watch.refused scope=%s error=%s", follower.scope, error)
             self._refusals[follower] = error
             await self._notify()
 
@@ -200,7 +200,7 @@ class Replica:
                 continue
             follower.cache.restore(held, meta.revision, age_seconds, time.monotonic())
             _log.warning(
-                "snapshot used revision=%d age_seconds=%.0f services=%d",
+                "snapshot.used revision=%d age_seconds=%.0f services=%d",
                 meta.revision,
                 age_seconds,
                 len(held),

@@ -119,6 +119,10 @@ class Deadline:
     def after(cls, seconds: float) -> Deadline:
         return cls(time.monotonic() + seconds)
 
+    def at_most(self, seconds: float) -> Deadline:
+        """Return this deadline, or the one `seconds` from now if that comes first."""
+        return Deadline(min(self.at, time.monotonic() + seconds))
+
     def remaining(self) -> float:
         """Return the seconds left, never below 0."""
         return max(0.0, self.at - time.monotonic())

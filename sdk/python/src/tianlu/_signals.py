@@ -61,11 +61,11 @@ class DrainOnSignal:
         self._task = self._loop.create_task(self._run(number), name="tianlu drain")
 
     async def _run(self, number: int) -> None:
-        _log.info("drain started signal=%d", number)
+        _log.info("drain.started signal=%d", number)
         try:
             await self._drain()
         except TianluError as error:
-            _log.warning("drain failed signal=%d error=%s", number, error)
+            _log.warning("drain.failed signal=%d error=%s", number, error)
         finally:
             # The signal must have its effect whatever happens to the drain.
             os.kill(os.getpid(), number)

@@ -108,7 +108,7 @@ class HostSnapshot:
             return None
         except (DamagedFile, OSError) as error:
             problem = str(error)
-        _log.warning("snapshot ignored path=%s problem=%s", self._path, problem)
+        _log.warning("snapshot.ignored path=%s problem=%s", self._path, problem)
         return None
 
 

@@ -83,7 +83,7 @@ class SnapshotWriter:
             self._commit(services, revision, confirmed_unix_ms)
         except (OSError, lmdb.Error) as error:
             if not self._reported:
-                _log.warning("snapshot write_failed dir=%s error=%s", self._directory, error)
+                _log.warning("snapshot.write_failed dir=%s error=%s", self._directory, error)
             self._reported = True
             return False
         self._reported = False

@@ -205,7 +205,7 @@ class Client:
         A subscribed service is answered from the process's own view, without I/O, if the view is
         at least as new as `min_revision`. Otherwise the registry is asked; if no registry can be
         reached, the process's view or else the host snapshot answers, and says so by its rung and
-        age.
+        age. With a snapshot to turn to, the registry is given 1 s.
 
         Args:
             service: "name", or "name.namespace".
@@ -232,6 +232,7 @@ class Client:
 
         Raises:
             InvalidInput: a name cannot be. Nothing is subscribed then.
+            LimitReached: the client has 500 watch streams already.
             Unavailable: no registry was reachable in time and no snapshot holds them. The
                 subscription stays; the background keeps trying.
         """
