@@ -230,7 +230,7 @@ class CatalogView:
             health = None if deleted else self._read(Health, kv)
             entry.put_health(health, kv.mod_revision if health is not None else 0)
         service.present_count += entry.present - was_present
-        self._index_session(entry, session_before if was_present else 0)
+        self._index_session(entry, session_before)
         self._index_override(entry)
         if entry.empty:
             del service.entries[key.instance]
