@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -175,3 +176,11 @@ def own_status(port: int) -> tuple[StaticCluster, ...]:
     return (
         StaticCluster(STATUS_CLUSTER, UpstreamProtocol.HTTP1, (SocketAddress("127.0.0.1", port),)),
     )
+
+
+async def test_strangers_get_no_tunnel(entrance: EnvoyBench) -> None:
+    reader, writer = await asyncio.open_connection(*entrance.url.removeprefix("http://").split(":"))
+    writer.write(b"CONNECT orders.default:80 HTTP/1.1\r\nhost: orders.default:80\r\n\r\n")
+    status = await reader.readline()
+    writer.close()
+    assert int(status.split()[1]) >= 400
