@@ -143,7 +143,7 @@ def test_json_keep_alive(http: httpx.Client) -> None:
     assert [line.get("TTL") for line in lines] == ["60", "60", None]
     broken = http.post("/v3/lease/keepalive", content=b'{"ID":')
     assert broken.status_code == 400
-    assert "body: is not JSON" in broken.json()["error"]["message"]
+    assert "ends inside an object" in broken.json()["error"]["message"]
 
 
 def test_pages(http: httpx.Client) -> None:

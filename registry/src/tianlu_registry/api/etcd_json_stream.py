@@ -24,8 +24,8 @@ from tianlu_registry.api.grpc_asgi import REQUEST_BYTES_MAX, RpcContext, RpcErro
 from tianlu_registry.api.grpc_asgi.asgi import Event, Receive, Scope, Send
 from tianlu_registry.api.grpc_asgi.context import says_gone
 from tianlu_registry.api.grpc_asgi.sweeper import DisconnectSweeper
-from tianlu_registry.api.json_decode import fill
-from tianlu_registry.errors import InvalidArgument
+from tianlu_registry.api.json_decode import decode_json
+from tianlu_registry.api.json_objects import JsonObjects
 
 RequestT = TypeVar("RequestT", bound=Message)
 
@@ -140,9 +140,7 @@ class _JsonRequests(Generic[RequestT]):
     def __init__(self, call: _JsonCall, message_class: type[RequestT]) -> None:
         self._call = call
         self._message_class = message_class
-        self._decoder = json.JSONDecoder()
-        self._text = ""
-        self._held = b""  # bytes of an incomplete UTF-8 character
+        self._objects = JsonObjects(REQUEST_BYTES_MAX)
         self._pending: asyncio.Future[Event] | None = None
         self._receive_next()
 
@@ -159,57 +157,21 @@ class _JsonRequests(Generic[RequestT]):
 
     async def __anext__(self) -> RequestT:
         while True:
-            found = self._next_object()
+            found = self._objects.next_object()
             if found is not None:
-                return fill(self._message_class(), found)
+                return decode_json(found, self._message_class)
             if self._pending is None:
-                if self._text or self._held:
-                    raise InvalidArgument("body", "is not JSON: it ends inside an object")
+                self._objects.check_finished()
                 raise StopAsyncIteration
             await self._take_chunk(self._pending)
-
-    def _next_object(self) -> object | None:
-        self._text = self._text.lstrip()
-        if not self._text:
-            return None
-        if not self._text.startswith("{"):
-            raise InvalidArgument("body", "must be a sequence of JSON objects")
-        try:
-            found, end = self._decoder.raw_decode(self._text)
-        except json.JSONDecodeError as error:
-            # An error at the end may be an object that is still arriving; any other is one.
-            if self._pending is not None and error.pos >= len(self._text) - 1:
-                return None
-            if self._pending is not None and error.msg.startswith("Unterminated string"):
-                return None
-            raise InvalidArgument("body", f"is not JSON: {error.msg} at {error.pos}") from error
-        except RecursionError as error:
-            raise InvalidArgument("body", "is nested too deeply") from error
-        self._text = self._text[end:]
-        return dict(found)
 
     async def _take_chunk(self, pending: asyncio.Future[Event]) -> None:
         event = await asyncio.shield(pending)
         if event["type"] == "http.disconnect":
             raise asyncio.CancelledError
-        self._append(event.get("body", b""))
+        self._objects.feed(event.get("body", b""))
         if event.get("more_body"):
             self._receive_next()
         else:
             self._pending = None
             self._call.half_closed()
-
-    def _append(self, data: bytes) -> None:
-        data = self._held + data
-        if len(self._text) + len(data) > REQUEST_BYTES_MAX:
-            raise RpcError(
-                StatusCode.RESOURCE_EXHAUSTED,
-                f"body: an object is longer than {REQUEST_BYTES_MAX} bytes",
-            )
-        try:
-            text, self._held = data.decode(), b""
-        except UnicodeDecodeError as error:
-            if error.start < len(data) - 3:
-                raise InvalidArgument("body", f"is not UTF-8: {error.reason}") from error
-            text, self._held = data[: error.start].decode(), data[error.start :]
-        self._text += text
