@@ -12,6 +12,7 @@ from sdk_registry import RegistryProcess
 
 import tianlu
 from tianlu import ChangeKind, InstanceStatus, LoadBalancer, Port, Rung
+from tianlu._follow import Follower, Scope
 
 Until = Callable[..., Awaitable[None]]
 
@@ -268,3 +269,28 @@ async def test_kv_is_there_too(client: tianlu.AsyncClient):
         assert await client.kv.delete("sdk/", prefix=True) == 1
         assert (await anext(changes)).kind is ChangeKind.REMOVED
     assert (await client.kv.get("sdk/", prefix=True)).count == 0
+
+
+async def test_a_watch_that_falls_silent_is_opened_anew(client: tianlu.AsyncClient, until: Until):
+    registration = await client.register("silent", port=9000)
+    follower = Follower(
+        client._connection,
+        Scope("default", ("silent",)),
+        subscriber="silent",
+        acknowledge=False,
+        silence_seconds=0.3,
+    )
+    reasons = []
+
+    async def follow() -> None:
+        async for _ in follower.changes():
+            reasons.append(follower.cache.degraded)  # noqa: PERF401 - each as it comes
+
+    following = asyncio.create_task(follow())
+    await until(lambda: len([one for one in reasons if "silent for 0.3 s" in one]) >= 2, "twice")
+    assert follower.cache.service(client.service_key("silent")) is not None
+    later = await registration.update(weight=9)
+    await until(
+        lambda: follower.cache.services()["default", "silent"].instances == (later,), "it goes on"
+    )
+    following.cancel()

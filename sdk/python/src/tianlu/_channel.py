@@ -73,16 +73,25 @@ class Stream(Generic[Request, Response]):
         except asyncio.InvalidStateError as error:
             raise Unavailable(f"registry at {self.endpoint}: the stream has ended") from error
 
-    async def read(self) -> Response | None:
+    async def read(self, silence_seconds: float | None = None) -> Response | None:
         """Return the next message, or None once the registry has ended the stream well.
 
+        Args:
+            silence_seconds: give the stream up if nothing comes for so long.
+
         Raises:
-            TianluError: the stream broke.
+            TianluError: the stream broke or was silent for too long.
         """
         import grpc.aio
 
         try:
-            message = await self._call.read()
+            async with asyncio.timeout(silence_seconds):
+                message = await self._call.read()
+        except TimeoutError:
+            self.cancel()
+            raise Unavailable(
+                f"registry at {self.endpoint}: silent for {silence_seconds:g} s"
+            ) from None
         except grpc.aio.AioRpcError as error:
             raise _translate(error, self.endpoint) from error
         return None if message is grpc.aio.EOF else cast("Response", message)

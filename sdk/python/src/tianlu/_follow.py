@@ -35,6 +35,10 @@ _log: Final = logging.getLogger(__name__)
 
 _Watch: TypeAlias = Stream[catalog_pb2.WatchRequest, catalog_pb2.WatchResponse]
 
+SILENCE_SECONDS: Final = 30.0
+"""Ten bookmarks of a registry with default settings. Pings catch a host that is gone long before;
+this catches a registry whose connections live while it does not answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -56,6 +60,7 @@ class Follower:
         subscriber: who watches, for people.
         acknowledge: tell the registry that a revision is in effect as soon as whoever iterates
             `changes` comes back for more.
+        silence_seconds: a stream without even a bookmark for so long is given up.
         clock: monotonic seconds.
     """
 
@@ -66,6 +71,7 @@ class Follower:
         *,
         subscriber: str,
         acknowledge: bool,
+        silence_seconds: float = SILENCE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.scope: Final = scope
@@ -73,6 +79,7 @@ class Follower:
         self._connection = connection
         self._subscriber = subscriber
         self._acknowledge = acknowledge
+        self._silence_seconds = silence_seconds
         self._clock = clock
         self._stream: _Watch | None = None
         self._writing = asyncio.Lock()
@@ -128,14 +135,14 @@ class Follower:
         try:
             await stream.write(catalog_pb2.WatchRequest(create=self._create()))
             self._stream = stream
-            while (response := await stream.read()) is not None:
+            while (response := await stream.read(self._silence_seconds)) is not None:
                 changes = self.cache.apply(decode(response), self._clock())
                 self._failures = 0
                 if not response.snapshot or response.snapshot_end:
                     self._snapshot_needed = False
                     yield (*changes, *self.cache.expire(self._clock()))
             self._connection.turn_from(stream.endpoint)
-        except Unavailable:
+        except (Unavailable, ProtocolError):
             self._connection.turn_from(stream.endpoint)
             raise
         finally:
