@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from tianlu_registry.raft import (
     AppendEntries,
     AppendEntriesResponse,
+    ConfChange,
     Config,
     ConfState,
     Entry,
+    EntryType,
     HardState,
     Heartbeat,
     Index,
@@ -42,6 +44,7 @@ class BenchMember:
         voters, learners: how many members; voters come first.
         log: its durable log.
         term, vote, commit: its durable hard state. The term defaults to the log's last.
+        conf_state: its membership, if `voters` and `learners` cannot tell it.
         settings: for Config.
     """
 
@@ -54,6 +57,7 @@ class BenchMember:
         term: int | None = None,
         vote: int = 0,
         commit: int = 0,
+        conf_state: ConfState | None = None,
         seed: int = 1,
         member_id: int = 1,
         **settings: int,
@@ -63,7 +67,7 @@ class BenchMember:
         last_term = log[-1].term if log else 0
         state = HardState(Term(last_term if term is None else term), MemberId(vote), Index(commit))
         self.log = MemoryLog(
-            ConfState(tuple(members[:voters]), tuple(members[voters:])),
+            conf_state or ConfState(tuple(members[:voters]), tuple(members[voters:])),
             hard_state=state,
             entries=log,
         )
@@ -85,7 +89,10 @@ class BenchMember:
     def take(self) -> Ready:
         """Take a Ready and apply what it commits, but persist nothing."""
         ready = self.node.ready()
-        self.applied += ready.committed_entries
+        for entry in ready.committed_entries:
+            self.applied.append(entry)
+            if entry.type is EntryType.CONF_CHANGE:
+                self.node.apply_conf_change(entry.index, ConfChange.decode(entry.data))
         self.read_states += ready.read_states
         if ready.committed_entries:
             self.node.on_applied(ready.committed_entries[-1].index)

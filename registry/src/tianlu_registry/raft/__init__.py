@@ -5,6 +5,15 @@ Make a `RawNode` from a `Config` and a `LogStorage`; tell it what happens (`tick
 numbered contract in DESIGN.md.
 """
 
+from tianlu_registry.raft.confchange import (
+    LEAVE_JOINT,
+    ChangeKind,
+    ConfChange,
+    ConfChangePending,
+    MemberChange,
+    Transition,
+    conf_change,
+)
 from tianlu_registry.raft.config import Config, RandomSource
 from tianlu_registry.raft.log_storage import LogCompacted, LogStorage
 from tianlu_registry.raft.messages import (
@@ -43,11 +52,15 @@ from tianlu_registry.raft.types import (
 )
 
 __all__ = [
+    "LEAVE_JOINT",
     "NO_INDEX",
     "NO_MEMBER",
     "NO_TERM",
     "AppendEntries",
     "AppendEntriesResponse",
+    "ChangeKind",
+    "ConfChange",
+    "ConfChangePending",
     "ConfState",
     "Config",
     "Entry",
@@ -60,6 +73,7 @@ __all__ = [
     "Index",
     "LogCompacted",
     "LogStorage",
+    "MemberChange",
     "MemberId",
     "Message",
     "PeerStatus",
@@ -78,4 +92,6 @@ __all__ = [
     "Status",
     "Term",
     "TimeoutNow",
+    "Transition",
+    "conf_change",
 ]

@@ -16,12 +16,12 @@ from __future__ import annotations
 from tianlu_registry.raft.messages import RequestVote, RequestVoteResponse, TimeoutNow
 from tianlu_registry.raft.quorum import VoteResult
 from tianlu_registry.raft.raft import Raft
-from tianlu_registry.raft.types import NO_MEMBER, MemberId, Role, Term
+from tianlu_registry.raft.types import NO_MEMBER, Index, MemberId, Role, Term
 
 
 def campaign(raft: Raft) -> None:
-    """Seek leadership, beginning with a pre-vote. Leaders and non-voters do nothing."""
-    if raft.role is Role.LEADER or not raft.tracker.is_promotable:
+    """Seek leadership, beginning with a pre-vote. Leaders, and who may not lead, do nothing."""
+    if raft.role is Role.LEADER or not _may_campaign(raft):
         return
     raft.become_pre_candidate()
     if not count_vote(raft, raft.id, granted=True):
@@ -32,8 +32,17 @@ def campaign(raft: Raft) -> None:
 def on_timeout_now(raft: Raft, _message: TimeoutNow) -> None:
     """Stand for election at the leader's own wish. No pre-vote: the leader has seen to it that the
     log is complete, and those who still hear from it are told that it agrees."""
-    if raft.tracker.is_promotable:
+    if _may_campaign(raft):
         _start_election(raft, by_transfer=True)
+
+
+def _may_campaign(raft: Raft) -> bool:
+    """Whether this member is a voter, and knows of no newer membership than its own: it would
+    count votes by the wrong one (see `membership`)."""
+    log = raft.log
+    return raft.tracker.is_promotable and not log.holds_conf_change(
+        Index(log.applied + 1), log.committed
+    )
 
 
 def _start_election(raft: Raft, *, by_transfer: bool = False) -> None:

@@ -62,7 +62,9 @@ def on_heartbeat(raft: Raft, message: Heartbeat) -> None:
 def on_forwarded_proposal(raft: Raft, message: ForwardedProposal) -> None:
     """Pass it on: the sender took this member for the leader that it no longer is."""
     if raft.leader_id not in (NO_MEMBER, message.sender):
-        raft.messages.append(ForwardedProposal(raft.leader_id, message.sender, message.data))
+        raft.messages.append(
+            ForwardedProposal(raft.leader_id, message.sender, message.data, message.type)
+        )
 
 
 def on_forwarded_transfer(raft: Raft, message: ForwardedTransfer) -> None:

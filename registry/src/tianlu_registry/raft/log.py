@@ -20,7 +20,9 @@ from collections.abc import Sequence
 from tianlu_registry.errors import check
 from tianlu_registry.raft.entries import bytes_of, limit_bytes
 from tianlu_registry.raft.log_storage import LogCompacted, LogStorage
-from tianlu_registry.raft.types import NO_TERM, Entry, Index, Term
+from tianlu_registry.raft.types import NO_TERM, Entry, EntryType, Index, Term
+
+_PAGE_BYTES = 1024 * 1024
 
 
 class RaftLog:
@@ -110,6 +112,15 @@ class RaftLog:
         if len(stable) < high - low or not self._unstable or len(self._unstable[0].data) > room:
             return stable
         return stable + limit_bytes(self._unstable[:], room)
+
+    def holds_conf_change(self, low: Index, high: Index) -> bool:
+        """Whether a membership change is among the entries in [low, high]."""
+        while low <= high:
+            page = self.entries_from(low, _PAGE_BYTES)
+            if any(entry.type is EntryType.CONF_CHANGE for entry in page[: high - low + 1]):
+                return True
+            low = Index(page[-1].index + 1)
+        return False
 
     def find_conflict(self, index: Index, term: Term) -> tuple[Index, Term]:
         """Return the last position at or before `index` whose term is at most `term`.

@@ -11,7 +11,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tianlu_registry.raft.types import NO_INDEX, NO_TERM, Entry, Index, MemberId, Term
+from tianlu_registry.raft.types import (
+    NO_INDEX,
+    NO_TERM,
+    Entry,
+    EntryType,
+    Index,
+    MemberId,
+    Term,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +137,7 @@ class ForwardedProposal:
     to: MemberId
     sender: MemberId
     data: bytes
+    type: EntryType = EntryType.NORMAL
 
 
 @dataclass(frozen=True, slots=True)

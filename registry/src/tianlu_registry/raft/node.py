@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tianlu_registry.errors import InvalidArgument, NoLeader
-from tianlu_registry.raft import election, replication, transfer
+from tianlu_registry.raft import election, membership, replication, transfer
 from tianlu_registry.raft.budget import ByteBudget
+from tianlu_registry.raft.confchange import ConfChange
 from tianlu_registry.raft.config import Config
 from tianlu_registry.raft.entries import bytes_of
 from tianlu_registry.raft.log_storage import LogStorage
@@ -23,7 +24,9 @@ from tianlu_registry.raft.status import PeerStatus, Status
 from tianlu_registry.raft.step import step, tick
 from tianlu_registry.raft.types import (
     NO_MEMBER,
+    ConfState,
     Entry,
+    EntryType,
     HardState,
     Index,
     MemberId,
@@ -117,6 +120,45 @@ class RawNode:
         else:
             raft.messages.append(ReadIndexRequest(raft.leader_id, raft.id, context))
 
+    def propose_conf_change(self, change: ConfChange) -> None:
+        """Ask for the membership to be changed; a follower passes it on to its leader.
+
+        When its entry is committed, `apply_conf_change` puts it into force. Like any proposal it
+        may vanish without a word.
+
+        Raises:
+            NoLeader: none is known, or this one is handing over.
+            ConfChangePending: (on the leader) an earlier change has not been applied, or the leader
+                has not applied an entry of its own term yet.
+            Conflict: (on the leader) it does not fit the present membership.
+            TooManyRequests: as for `propose`.
+            InvalidArgument: it holds too many changes.
+        """
+        raft = self._raft
+        if raft.role is Role.LEADER:
+            membership.propose(raft, change)
+        elif raft.leader_id == NO_MEMBER:
+            raise NoLeader
+        else:
+            data = change.encode()
+            raft.messages.append(
+                ForwardedProposal(raft.leader_id, raft.id, data, EntryType.CONF_CHANGE)
+            )
+
+    def apply_conf_change(self, index: Index, change: ConfChange) -> ConfState:
+        """Put a committed change into force. It also counts everything up to `index` as applied.
+
+        Args:
+            index: of its entry, in the order of `committed_entries`.
+            change: decoded from it; `ConfChange()` if the shell's own rules refuse it.
+
+        Returns:
+            The membership from this entry on. It must be stored with the state machine.
+        """
+        conf_state = membership.apply(self._raft, index, change)
+        self._applying.free_to(index)
+        return conf_state
+
     def transfer_leadership(self, to: MemberId) -> None:
         """Ask for another member to lead; a follower passes it on to its leader.
 
@@ -163,6 +205,7 @@ class RawNode:
     def on_applied(self, index: Index) -> None:
         """Learn that the state machine holds every committed entry up to `index`."""
         self._raft.log.applied_to(index)
+        membership.leave_joint_if_due(self._raft)
         self._applying.free_to(index)
 
     def status(self) -> Status:
@@ -179,6 +222,7 @@ class RawNode:
             applied=raft.log.applied,
             last_index=raft.log.last_index,
             stable_index=raft.log.stable_index,
+            conf_state=raft.tracker.conf_state,
             transferee=raft.transferee,
             uncommitted_bytes=raft.uncommitted.outstanding if is_leader else 0,
             peers={

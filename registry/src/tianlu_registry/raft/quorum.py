@@ -13,7 +13,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from tianlu_registry.errors import check
 from tianlu_registry.raft.types import NO_INDEX, Index, MemberId
 
 
@@ -28,16 +27,13 @@ class Quorum:
     """The voters whose majority decides.
 
     Attributes:
-        voters: never empty.
+        voters: empty only where no configuration is known; then nothing is ever decided.
         outgoing: during joint consensus the voters of the configuration that is being left;
             empty otherwise.
     """
 
     voters: frozenset[MemberId]
     outgoing: frozenset[MemberId] = frozenset()
-
-    def __post_init__(self) -> None:
-        check(bool(self.voters), "a configuration without voters")
 
     @property
     def members(self) -> frozenset[MemberId]:
@@ -73,6 +69,8 @@ def _majority_index(voters: frozenset[MemberId], acknowledged: Mapping[MemberId,
     if len(voters) == 1:
         (voter,) = voters
         return acknowledged.get(voter, NO_INDEX)
+    if not voters:
+        return NO_INDEX
     indexes = sorted((acknowledged.get(voter, NO_INDEX) for voter in voters), reverse=True)
     return indexes[len(indexes) // 2]
 

@@ -27,8 +27,10 @@ from tianlu_registry.raft.messages import Message
 from tianlu_registry.raft.read_only import ReadOnly
 from tianlu_registry.raft.tracker import ProgressTracker
 from tianlu_registry.raft.types import (
+    NO_INDEX,
     NO_MEMBER,
     Entry,
+    EntryType,
     HardState,
     Index,
     MemberId,
@@ -61,6 +63,7 @@ class Raft:
         heartbeat_elapsed: a leader's ticks since its last heartbeats.
         appends_due: a leader has entries or a commit index that were not offered to its peers.
         heartbeats_due: a leader owes its peers heartbeats.
+        pending_conf_index: a leader's log may hold unapplied membership changes up to here.
         transferee: whom a leader is handing over to; NO_MEMBER if it is not.
         transfer_elapsed: ticks since that began.
     """
@@ -76,6 +79,7 @@ class Raft:
         "leader_id",
         "log",
         "messages",
+        "pending_conf_index",
         "read_only",
         "read_states",
         "role",
@@ -160,6 +164,7 @@ class Raft:
         own = self.tracker.progress[self.id]
         own.accepted(self.log.stable_index)
         self.append(b"")
+        self.pending_conf_index = self.log.last_index
 
     def _enter(self, role: Role) -> None:
         check(role in ROLE_TRANSITIONS[self.role], f"{self.role.name} becoming {role.name}")
@@ -173,6 +178,7 @@ class Raft:
         self.heartbeat_elapsed = 0
         self.appends_due = False
         self.heartbeats_due = False
+        self.pending_conf_index = NO_INDEX
         self.transferee = NO_MEMBER
         self.transfer_elapsed = 0
         self.uncommitted = ByteBudget()
@@ -188,7 +194,7 @@ class Raft:
 
     # A leader's log
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes, entry_type: EntryType = EntryType.NORMAL) -> None:
         """Append a leader's new entry; it goes to the peers with the next Ready.
 
         Raises:
@@ -205,7 +211,7 @@ class Raft:
             raise TooManyRequests
         uncommitted.add(size)
         log = self.log
-        log.append_new(Entry(self.term, Index(log.last_index + 1), data))
+        log.append_new(Entry(self.term, Index(log.last_index + 1), data, entry_type))
         self.appends_due = True
 
     def maybe_commit(self) -> bool:

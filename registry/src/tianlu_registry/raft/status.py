@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tianlu_registry.raft.progress import ProgressState
-from tianlu_registry.raft.types import Index, MemberId, Role, Term
+from tianlu_registry.raft.types import ConfState, Index, MemberId, Role, Term
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Status:
 
     Attributes:
         last_index, stable_index: the log's end, and the end of what is durable of it.
+        conf_state: the membership in force here.
         transferee: whom a leader is handing over to; NO_MEMBER if it is not.
         uncommitted_bytes: what counts against Config.uncommitted_bytes_max, on a leader.
         peers: on a leader; empty otherwise.
@@ -51,6 +52,7 @@ class Status:
     applied: Index
     last_index: Index
     stable_index: Index
+    conf_state: ConfState
     transferee: MemberId
     uncommitted_bytes: int
     peers: Mapping[MemberId, PeerStatus]

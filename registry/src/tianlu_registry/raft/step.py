@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tianlu_registry.raft import candidate, election, follower, leader, reads, replication, transfer
+from tianlu_registry.raft import (
+    candidate,
+    election,
+    follower,
+    leader,
+    membership,
+    reads,
+    replication,
+    transfer,
+)
 from tianlu_registry.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
@@ -154,6 +163,7 @@ def _tick_leader(raft: Raft) -> None:
             raft.become_follower(raft.term, NO_MEMBER)
             return
     transfer.tick(raft)
+    membership.leave_joint_if_due(raft)
     raft.heartbeat_elapsed += 1
     if raft.heartbeat_elapsed >= raft.config.heartbeat_ticks:
         raft.heartbeat_elapsed = 0

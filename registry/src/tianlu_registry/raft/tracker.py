@@ -13,22 +13,45 @@ class ProgressTracker:
     """Membership, progress and votes.
 
     Attributes:
-        quorum: the voters.
+        conf_state: the membership in force.
+        quorum: its voters.
         progress: of every member, this one included. Meaningful on a leader only.
         peers: the other members, in ascending order, so that runs repeat exactly.
     """
 
     def __init__(self, config: Config, conf_state: ConfState) -> None:
-        overlap = set(conf_state.voters) & set(conf_state.learners)
-        check(not overlap, f"members both voter and learner: {sorted(overlap)}")
         self._config = config
-        self._learners = frozenset(conf_state.learners)
         self._votes: dict[MemberId, bool] = {}
-        self.quorum = Quorum(frozenset(conf_state.voters))
         self.progress: dict[MemberId, Progress] = {}
-        members = self.quorum.members | self._learners
-        self.peers = tuple(sorted(members - {config.id}))
+        self._adopt(conf_state)
         self.reset(Index(1))
+
+    def switch(self, conf_state: ConfState, next_index: Index) -> None:
+        """Put another membership into force. Who stays keeps its progress; who is new is probed
+        from `next_index` on, and counts as heard of, or a leader might step down before the
+        new member has had time to answer."""
+        known = self.progress
+        self._adopt(conf_state)
+        self.reset_progress(next_index)
+        for member, progress in self.progress.items():
+            progress.recent_active = True
+            if member in known:
+                self.progress[member] = known[member]
+                known[member].is_learner = progress.is_learner
+
+    def _adopt(self, conf_state: ConfState) -> None:
+        learners = frozenset(conf_state.learners)
+        quorum = Quorum(frozenset(conf_state.voters), frozenset(conf_state.voters_outgoing))
+        overlap = quorum.members & learners
+        check(not overlap, f"members both voter and learner: {sorted(overlap)}")
+        check(
+            quorum.outgoing >= frozenset(conf_state.learners_next),
+            "a learner waits for the end of a joint configuration in which it does not vote",
+        )
+        self.conf_state = conf_state
+        self.quorum = quorum
+        self._learners = learners
+        self.peers = tuple(sorted((quorum.members | learners) - {self._config.id}))
 
     @property
     def is_promotable(self) -> bool:
@@ -38,6 +61,9 @@ class ProgressTracker:
     def reset(self, next_index: Index) -> None:
         """Forget all progress and votes. Every member is probed from `next_index` on."""
         self._votes.clear()
+        self.reset_progress(next_index)
+
+    def reset_progress(self, next_index: Index) -> None:
         self.progress = {
             member: Progress(next_index, self._inflights(), is_learner=member in self._learners)
             for member in sorted(self.quorum.members | self._learners)

@@ -52,10 +52,22 @@ class HardState:
 
 @dataclass(frozen=True, slots=True)
 class ConfState:
-    """The members that a snapshot or log position stands for."""
+    """The members as of a log position. Everywhere ascending.
+
+    Attributes:
+        voters: none means that the membership is not known yet: a new member waits for its first
+            raft_snapshot and never campaigns.
+        learners: disjoint from all voters.
+        voters_outgoing: while a joint configuration lasts, the voters before it.
+        learners_next: voters_outgoing who will be learners when it is left.
+        auto_leave: the leader ends the joint configuration by itself.
+    """
 
     voters: tuple[MemberId, ...] = ()
     learners: tuple[MemberId, ...] = ()
+    voters_outgoing: tuple[MemberId, ...] = ()
+    learners_next: tuple[MemberId, ...] = ()
+    auto_leave: bool = False
 
 
 @dataclass(frozen=True, slots=True)
