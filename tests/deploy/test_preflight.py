@@ -1,11 +1,21 @@
 """What is refused before anything is started."""
 
+import os
 import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tianlu_standalone.datadir import StartError
-from tianlu_standalone.preflight import ListenAddress, check_exposure, claim_port, parse_listen
+from tianlu_standalone.preflight import (
+    ListenAddress,
+    check_exposure,
+    check_room,
+    claim_port,
+    parse_listen,
+)
 
 
 @pytest.mark.parametrize(
@@ -39,3 +49,24 @@ def test_a_taken_port_is_said() -> None:
 
 def test_a_port_of_the_kernel_is_known_afterwards() -> None:
     assert claim_port(ListenAddress("127.0.0.1", 0)).port > 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 32 MiB."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(tmp_path)]
+    if os.getuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk, and not in every sandbox")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_full_disk_is_said_with_how_much_is_needed(small_disk: Path) -> None:
+    with pytest.raises(
+        StartError, match=r"the disk is full \(3\d MiB are free, 256 MiB are needed"
+    ):
+        check_room(small_disk, first_start=True)
+    check_room(small_disk, first_start=False)
+    (small_disk / "fill").write_bytes(bytes(20 << 20))
+    with pytest.raises(StartError, match="16 MiB are needed"):
+        check_room(small_disk, first_start=False)

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import shutil
 import socket
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from tianlu_standalone.datadir import StartError
 
 PYTHON_MIN = (3, 11)
+
+FIRST_START_BYTES = 256 << 20
+"""Room that a new data directory needs: the registry reserves its first log segment (64 MiB) and
+refuses writes below 128 MiB free."""
+
+RESTART_BYTES = 16 << 20
+"""Room that an old one needs for the parts to start at all; the registry then serves reads and
+deletes, so that somebody can make room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,25 @@ def check_exposure(address: ListenAddress, *, allowed: bool) -> None:
             f"--listen: {address} can be reached from other machines, and the entrance is neither"
             " encrypted nor guarded by passwords; listen on 127.0.0.1, or say"
             " --allow-insecure-listen"
+        )
+
+
+def check_room(root: Path, *, first_start: bool) -> None:
+    """Refuse a disk that is too full to start on.
+
+    Args:
+        root: the data directory.
+        first_start: nothing is kept there yet.
+
+    Raises:
+        StartError: less is free than is needed.
+    """
+    needed = FIRST_START_BYTES if first_start else RESTART_BYTES
+    free = shutil.disk_usage(root).free
+    if free < needed:
+        raise StartError(
+            f"cannot use data directory {root}: the disk is full ({free >> 20} MiB are free,"
+            f" {needed >> 20} MiB are needed); make room or choose another --data-dir"
         )
 
 

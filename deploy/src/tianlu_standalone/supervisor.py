@@ -32,6 +32,7 @@ class Supervisor:
         self._processes: dict[str, PartProcess] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
+        self._run_file_written = True  # a failure is said once, until it is mended
 
     @property
     def processes(self) -> tuple[PartProcess, ...]:
@@ -99,5 +100,10 @@ class Supervisor:
         self._changed.set()
         try:
             self._data.write_run(self.describe())
+            self._run_file_written = True
         except OSError as error:
-            self._say(f"cannot write {self._data.run_file}: {error.strerror}")
+            if self._run_file_written:
+                self._say(
+                    f"cannot write {self._data.run_file}: {error.strerror}; it is out of date"
+                )
+            self._run_file_written = False

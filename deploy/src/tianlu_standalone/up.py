@@ -12,7 +12,13 @@ from pathlib import Path
 
 from tianlu_standalone.datadir import DataDir, StartError
 from tianlu_standalone.parts import platform_parts
-from tianlu_standalone.preflight import ListenAddress, check_exposure, check_python, claim_port
+from tianlu_standalone.preflight import (
+    ListenAddress,
+    check_exposure,
+    check_python,
+    check_room,
+    claim_port,
+)
 from tianlu_standalone.process import PartState
 from tianlu_standalone.shop import shop_parts
 from tianlu_standalone.status import StatusServer
@@ -43,6 +49,7 @@ async def run(options: Options) -> int:
     check_exposure(options.listen, allowed=options.allow_insecure_listen)
     data = DataDir.open(options.data_dir)
     try:
+        check_room(data.root, first_start=not data.part("registry").exists())
         listen = claim_port(options.listen)
         return await _run_held(options, data, listen)
     finally:
