@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from e2e.platform_process import Platform, platform, tianlu, wait_until
 from e2e.services import grpc_echo, http_echo
@@ -173,5 +174,14 @@ def test_stops_cleanly_and_leaves_nothing_running(tmp_path: Path) -> None:
         assert "first visit: http://127.0.0.1:" in running.output.read_text()
         assert running.stop() == 0
     assert not (tmp_path / "data" / "run.json").exists()
-    left = subprocess.run(["pgrep", "-f", str(tmp_path / "data")], capture_output=True, text=True)
-    assert left.stdout == ""
+    assert _processes_naming(str(tmp_path / "data")) == []
+
+
+def _processes_naming(text: str) -> list[str]:
+    """Return the command lines of running processes in which `text` stands."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        line = " ".join(process.info["cmdline"] or ())
+        if text in line and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(line)
+    return found
