@@ -33,6 +33,7 @@ ENVOY_API_FILES = (
     "envoy.extensions.retry.host.previous_hosts.v3.previous_hosts",
     "envoy.extensions.upstreams.http.v3.http_protocol_options",
     "envoy.service.discovery.v3.discovery",
+    "envoy.type.matcher.v3.http_inputs",
 )
 ARTIFACT = "src/tianlu_mesher/envoy_api/descriptors.binpb"
 

@@ -44,6 +44,18 @@ def virtual_hosts(snapshot: XdsSnapshot) -> dict[str, Any]:
     return {domain: host for host in hosts for domain in host.domains}
 
 
+def routes_of(host: Any) -> list[Any]:
+    """Return a virtual host's routes, those in its tree of paths included, by prefix."""
+    tree = host.matcher.matcher_tree.prefix_match_map.map
+    listed = [
+        message_class("envoy.config.route.v3.RouteList").FromString(
+            tree[prefix].action.typed_config.value
+        )
+        for prefix in sorted(tree)
+    ]
+    return [*host.routes, *(route for each in listed for route in each.routes)]
+
+
 def test_a_service_is_known_by_its_authority_its_ports_and_its_bare_name() -> None:
     hosts = virtual_hosts(assembled(view(instance("a", 80))))
     assert set(hosts) == {"orders.default", "orders", "http.orders.default", "*"}
@@ -53,12 +65,14 @@ def test_only_the_own_namespace_has_bare_names() -> None:
     assert "orders" not in virtual_hosts(assembled(view(instance("a", 80, namespace="shop"))))
 
 
-def test_the_gateway_serves_a_path_for_each_service_after_the_control_routes() -> None:
+def test_the_gateway_serves_control_routes_and_a_path_for_each_service() -> None:
     default = virtual_hosts(assembled(view(instance("a", 80)), GATEWAY))["*"]
-    assert default.routes[0].match.prefix == "/v1/"
+    assert set(default.matcher.matcher_tree.prefix_match_map.map) == {
+        "/", "/v1/", "/s/", "/s/default/orders",
+    }  # fmt: skip
     rewritten = {
         route.match.prefix or route.match.path
-        for route in default.routes
+        for route in routes_of(default)
         if route.route.prefix_rewrite == "/"
     }
     assert rewritten == {"/s/default/orders/", "/s/default/orders"}
@@ -95,7 +109,7 @@ def test_a_domain_that_two_services_want_goes_to_the_authority_before_the_port()
 
 def test_without_a_view_the_answer_is_not_ready_instead_of_unknown() -> None:
     snapshot = Assembler(GATEWAY, STATIC).assemble(UNLOADED)
-    last = virtual_hosts(snapshot)["*"].routes[-1]
+    last = routes_of(virtual_hosts(snapshot)["*"])[-1]
     assert (snapshot.loaded, last.direct_response.status) == (False, 503)
     require_consistent(snapshot)
 
@@ -154,7 +168,7 @@ def assert_consistent_as_decoded(snapshot: XdsSnapshot) -> None:
     targets = {
         route.route.cluster
         for host in hosts
-        for route in host.routes
+        for route in routes_of(host)
         if route.WhichOneof("action") == "route"
     }
     assert targets <= snapshot.clusters.keys() | STATIC

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from tianlu import ServiceKey
 from tianlu_mesher.resources import routes
@@ -28,7 +27,6 @@ class RouteTable:
 
     def __init__(self, role: Role) -> None:
         self._role = role
-        self._control = routes.routes_fragment(map(routes.control_route, role.control_routes))
         self._basis: tuple[bool, _Routing] | None = None
         self._hosts: dict[HostGroup, bytes] = {}
         self._paths: dict[tuple[str, PortRoute], bytes] = {}
@@ -54,30 +52,40 @@ class RouteTable:
         return routes.virtual_host(group.domains[0], group.domains, made)
 
     def _path_fragments(self, plan: RoutingPlan) -> dict[tuple[str, PortRoute], bytes]:
-        if not self._role.path_prefix:
+        prefix = self._role.path_prefix
+        if not prefix:
             return {}
         wanted = [
-            (f"{self._role.path_prefix}/{key.namespace}/{key.name}", service.routes[0])
+            (f"{prefix}/{key.namespace}/{key.name}", service.routes[0])
             for key, service in sorted(plan.services.items())
         ]
-        return {
-            each: self._paths.get(each) or routes.routes_fragment(routes.path_routes(*each))
-            for each in wanted
-        }
+        return {each: self._paths.get(each) or self._path(*each) for each in wanted}
+
+    def _path(self, path: str, route: PortRoute) -> bytes:
+        unknown = routes.answer_route("/", *self._unknown_under_prefix())
+        return routes.path_fragment(path, [*routes.path_routes(path, route), unknown])
 
     def _default_host(self, loaded: bool) -> bytes:
-        answers = routes.routes_fragment(self._answers(loaded))
-        fragments = b"".join((self._control, *self._paths.values(), answers))
-        return routes.virtual_host("everything-else", (_EVERYTHING_ELSE,), fragments)
+        """Build the virtual host of the control plane, of services' paths, and of what is unknown.
 
-    def _answers(self, loaded: bool) -> list[dict[str, Any]]:
-        """Return what Envoy says to requests for services that are not there."""
+        Each path that matters is a prefix in one tree, and answers whatever begins with it.
+        """
+        last = routes.answer_route("/", *self._unknown(loaded))
+        answers = {"/": [last]}
+        if self._role.path_prefix and loaded:
+            unknown = routes.answer_route("/", *self._unknown_under_prefix())
+            answers[f"{self._role.path_prefix}/"] = [unknown]
+        for each in self._role.control_routes:
+            answers[each.path] = [routes.control_route(each), last]
+        fixed = (routes.path_fragment(*each) for each in answers.items())
+        content = b"".join((routes.path_tree(), *fixed, *self._paths.values()))
+        return routes.virtual_host("everything-else", (_EVERYTHING_ELSE,), content)
+
+    def _unknown(self, loaded: bool) -> tuple[int, str]:
+        """Return what Envoy says to requests for what is not there."""
         if not loaded:
-            return [routes.answer_route("/", 503, _NOT_READY)]
-        prefix = self._role.path_prefix
-        unknown = _UNKNOWN_PLACE if self._role.edge else _UNKNOWN_SERVICE
-        answers = [routes.answer_route("/", 404, unknown)]
-        if prefix:
-            text = _UNKNOWN_UNDER_PREFIX.format(prefix)
-            answers.insert(0, routes.answer_route(f"{prefix}/", 404, text))
-        return answers
+            return 503, _NOT_READY
+        return 404, _UNKNOWN_PLACE if self._role.edge else _UNKNOWN_SERVICE
+
+    def _unknown_under_prefix(self) -> tuple[int, str]:
+        return 404, _UNKNOWN_UNDER_PREFIX.format(self._role.path_prefix)

@@ -39,6 +39,9 @@ _FilterConfig = message_class("envoy.config.route.v3.FilterConfig")
 _PreviousHosts = message_class(
     "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
 )
+_RouteList = message_class("envoy.config.route.v3.RouteList")
+_Matcher = message_class("xds.type.matcher.v3.Matcher")
+_HeaderInput = message_class("envoy.type.matcher.v3.HttpRequestHeaderMatchInput")
 _Any = message_class("google.protobuf.Any")
 
 ROUTE_CONFIGURATION: Final = "tianlu"
@@ -83,11 +86,31 @@ def routes_fragment(routes: Iterable[dict[str, Any]]) -> bytes:
     return _bytes(_VirtualHost(routes=list(routes)))
 
 
+def path_fragment(prefix: str, routes: Iterable[dict[str, Any]]) -> bytes:
+    """Return a serialized VirtualHost that holds the routes of paths with `prefix` alone.
+
+    Of all prefixes the longest one is found, in a tree: a list would be walked for each request,
+    and cost 1 ms with 1,000 services. So the routes have to answer whatever begins with `prefix`.
+    Source: xds/type/matcher/v3/matcher.proto, MatcherTree; fragments can be joined because
+    embedded messages are merged too.
+    """
+    action = {"name": "routes", "typed_config": packed(_RouteList(routes=list(routes)))}
+    found = _Matcher.OnMatch(action=action)
+    tree = {"prefix_match_map": {"map": {prefix: found}}}
+    return _bytes(_VirtualHost(matcher={"matcher_tree": tree}))
+
+
+def path_tree() -> bytes:
+    """Return a serialized VirtualHost that says what `path_fragment` compares: the path."""
+    path = {"name": "path", "typed_config": packed(_HeaderInput(header_name=":path"))}
+    return _bytes(_VirtualHost(matcher={"matcher_tree": {"input": path}}))
+
+
 def virtual_host(name: str, domains: Iterable[str], fragments: bytes) -> bytes:
     """Return a serialized RouteConfiguration that holds one virtual host and nothing else.
 
     Args:
-        fragments: its routes, from `routes_fragment`, joined.
+        fragments: from `routes_fragment`, or from `path_tree` and `path_fragment`; joined.
     """
     head = _VirtualHost(name=name, domains=list(domains), retry_policy=_retry_policy(_RETRY_ANY))
     content = _bytes(head) + fragments

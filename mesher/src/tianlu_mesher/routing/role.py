@@ -46,7 +46,7 @@ class Role:
             are normalised, and they have to send their request headers in time.
         bare_namespace: services of this namespace are known by their bare name as well; "" none.
         path_prefix: under it stand services as PREFIX/NAMESPACE/SERVICE/…; "" none.
-        control_routes: in the order in which they are tried.
+        control_routes: the longest path that fits is taken; no path occurs twice.
     """
 
     name: str
