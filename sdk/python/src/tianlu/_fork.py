@@ -6,6 +6,12 @@ inherited client refuses all calls with ClientClosed; the parent's goes on undis
 child make a client of its own once the parent has used one: grpc.aio would wait for ever for a
 thread that only the parent has, so that is refused too. Servers that fork workers make the first
 client in the worker: docs/sdk.md shows where.
+
+gRPC's core has fork handlers of its own, on unless the environment variable
+GRPC_ENABLE_FORK_SUPPORT is 0, although gRPC for Python leaves its half of them off. While
+grpc.aio is in use they leave the child in a state in which one in five crashes when it starts a
+thread (grpcio 1.85). Nobody can use gRPC in the child anyhow, so they are turned off, unless the
+application has set the variable or imported grpc before.
 """
 
 from __future__ import annotations
@@ -15,6 +21,9 @@ import weakref
 from typing import Final, Protocol
 
 from tianlu._errors import ClientClosed
+
+# Read when grpc is imported, which is when the first call is made.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 _unusable = False
 _used = False
