@@ -10,7 +10,7 @@ from console_catalogue import HandFedCatalogue, instance, isolated, suspect
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tianlu import Service, ServiceView
+from tianlu import CatalogView, Rung, Service, ServiceKey, ServiceView
 from tianlu_console.errors import InvalidForm
 from tianlu_console.services.listing import (
     Condition,
@@ -22,6 +22,7 @@ from tianlu_console.services.listing import (
     select,
     summarise,
 )
+from tianlu_console.services.summaries import Summaries
 from tianlu_console.web.listing import PageOf
 
 
@@ -70,6 +71,31 @@ def test_each_instance_counts_once() -> None:
 )
 def test_condition(instances: int, serving: int, condition: Condition) -> None:
     assert condition_of(instances, serving) is condition
+
+
+def test_lines_are_counted_anew_only_for_services_that_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted: list[str] = []
+
+    def spy(view: ServiceView) -> ServiceRow:
+        counted.append(view.service.name)
+        return summarise(view)
+
+    monkeypatch.setattr("tianlu_console.services.summaries.summarise", spy)
+    old = ServiceView(Service("default", "old"), (instance(service="old"),))
+    gone = ServiceView(Service("default", "gone"), ())
+    summaries = Summaries()
+
+    def rows(*services: ServiceView) -> list[ServiceRow]:
+        keyed = {ServiceKey("default", each.service.name): each for each in services}
+        return summaries.rows(CatalogView(1, keyed, Rung.PROCESS, 0.0))
+
+    assert rows(old, gone) == [summarise(old), summarise(gone)]
+    new = ServiceView(old.service, (*old.instances, instance(service="old", id="second")))
+    assert rows(new) == [summarise(new)]
+    assert rows(new, gone) == [summarise(new), summarise(gone)]
+    assert counted == ["old", "gone", "old", "gone"]
 
 
 def test_search_looks_at_name_description_and_owner_without_case() -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tianlu import CatalogView, Instance, ServiceKey
+from tianlu import CatalogView, Instance, ServiceKey, ServiceView
 from tianlu_console.catalogue.seam import Catalogue
 from tianlu_console.catalogue.source import Source, SourceState, describe_source
 from tianlu_console.clock import Clock
@@ -124,10 +124,15 @@ class CatalogueFeed:
 def differing_services(old: CatalogView, new: CatalogView) -> frozenset[ServiceKey]:
     """Return the keys of services that were added, removed or changed between two views.
 
-    Unchanged services are the same objects in both, so that the comparison costs one step for each.
+    Unchanged services are usually the same objects in both: looking at that first makes the
+    comparison cost a step for each service, not for each instance.
     """
-    if old is new:
+    if old.services is new.services:
         return frozenset()
-    changed = {key for key, service in new.services.items() if old.services.get(key) != service}
+    changed = {key for key, view in new.services.items() if _differs(old.services.get(key), view)}
     changed.update(key for key in old.services if key not in new.services)
     return frozenset(changed)
+
+
+def _differs(old: ServiceView | None, new: ServiceView) -> bool:
+    return old is not new and old != new

@@ -18,8 +18,8 @@ from tianlu_console.services.listing import (
     count,
     namespaces_of,
     select,
-    summarise,
 )
+from tianlu_console.services.summaries import Summaries
 from tianlu_console.web.listing import PageOf
 from tianlu_console.web.negotiation import JSONBody, is_fragment, wants_json
 from tianlu_console.web.pages import Pages
@@ -45,6 +45,7 @@ class ServiceEndpoints:
     def __init__(self, feed: CatalogueFeed, pages: Pages) -> None:
         self._feed = feed
         self._pages = pages
+        self._summaries = Summaries()
 
     def router(self) -> APIRouter:
         """Return the routes."""
@@ -64,7 +65,7 @@ class ServiceEndpoints:
     def page(self, query: ServiceQuery) -> ServicesPage:
         """Return the list as of the newest view."""
         view = self._feed.view
-        rows = [summarise(service) for service in view.services.values()]
+        rows = self._summaries.rows(view)
         return ServicesPage(
             source=self._feed.source(),
             totals=count(rows),
