@@ -24,6 +24,7 @@ from tianlu_registry.raft import (
     RequestVote,
     RequestVoteResponse,
     Role,
+    SnapshotMeta,
     Status,
     Term,
 )
@@ -79,6 +80,7 @@ class BenchMember:
         )
         self.node = RawNode(config, self.log)
         self.applied: list[Entry] = []
+        self.restored: list[SnapshotMeta] = []
         self.read_states: list[ReadState] = []
         self.hard_state = state
 
@@ -100,6 +102,9 @@ class BenchMember:
 
     def persist(self, ready: Ready) -> None:
         self.hard_state = ready.hard_state or self.hard_state
+        if ready.snapshot is not None:
+            self.log.restore(ready.snapshot)
+            self.restored.append(ready.snapshot)
         self.log.append(ready.entries)
         self.node.on_persisted(ready.number)
 

@@ -17,6 +17,7 @@ from tianlu_registry.raft import (
     Entry,
     EntryType,
     ForwardedProposal,
+    HeartbeatResponse,
     ReadState,
     RequestVote,
     Role,
@@ -260,8 +261,6 @@ def test_4_3_so_does_an_election():
 
 
 def test_4_3_and_a_read():
-    from tianlu_registry.raft import HeartbeatResponse
-
     member = joint_leader()
     member.node.read_index(7)
     member.work()

@@ -20,6 +20,7 @@ from tianlu_registry.raft import (
     ForwardedTransfer,
     Heartbeat,
     HeartbeatResponse,
+    InstallSnapshot,
     MemberId,
     RawNode,
     ReadIndexRequest,
@@ -27,6 +28,7 @@ from tianlu_registry.raft import (
     RequestVote,
     RequestVoteResponse,
     Role,
+    SnapshotMeta,
     TimeoutNow,
 )
 from tianlu_registry.raft.messages import ForwardedMessage, TermedMessage
@@ -59,6 +61,10 @@ def messages() -> st.SearchStrategy:
         run = tuple(Entry(min(t, term), previous + i, b"x") for i, t in enumerate(sorted(terms), 1))
         return AppendEntries(1, sender, term, previous, min(1, previous), run, 0)
 
+    def install(term: int, index: int, snapshot_term: int) -> InstallSnapshot:
+        meta = SnapshotMeta(index, min(term, snapshot_term), ConfState((1, 2, 3)))
+        return InstallSnapshot(1, 2, term, meta)
+
     return st.one_of(
         st.builds(
             RequestVote, st.just(1), senders, small, small, small, st.booleans(), st.booleans()
@@ -69,6 +75,7 @@ def messages() -> st.SearchStrategy:
         st.builds(Heartbeat, st.just(1), st.just(2), small, st.just(0), small),
         st.builds(HeartbeatResponse, st.just(1), senders, small, small),
         st.builds(ForwardedProposal, st.just(1), senders, st.binary(min_size=1, max_size=3)),
+        st.builds(install, st.integers(1, 4), st.integers(1, 6), st.integers(1, 4)),
         st.builds(TimeoutNow, st.just(1), st.just(2), small),
         st.builds(ForwardedTransfer, st.just(1), senders, st.sampled_from([1, 2, 3, 9])),
         st.builds(ReadIndexRequest, st.just(1), senders, small),
@@ -77,7 +84,8 @@ def messages() -> st.SearchStrategy:
 
 
 def is_of_leader(message: object, term: int) -> bool:
-    return isinstance(message, AppendEntries | Heartbeat | TimeoutNow) and message.term == term
+    of_leader = AppendEntries | Heartbeat | InstallSnapshot | TimeoutNow
+    return isinstance(message, of_leader) and message.term == term
 
 
 @settings(max_examples=200, deadline=None)

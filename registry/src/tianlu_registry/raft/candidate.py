@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from tianlu_registry.raft import follower
 from tianlu_registry.raft.election import count_vote
-from tianlu_registry.raft.messages import AppendEntries, Heartbeat, RequestVoteResponse
+from tianlu_registry.raft.messages import (
+    AppendEntries,
+    Heartbeat,
+    InstallSnapshot,
+    RequestVoteResponse,
+)
 from tianlu_registry.raft.raft import Raft
 
 
@@ -20,6 +25,11 @@ def on_append_entries(raft: Raft, message: AppendEntries) -> None:
 def on_heartbeat(raft: Raft, message: Heartbeat) -> None:
     raft.become_follower(raft.term, message.sender)
     follower.on_heartbeat(raft, message)
+
+
+def on_install_snapshot(raft: Raft, message: InstallSnapshot) -> None:
+    raft.become_follower(raft.term, message.sender)
+    follower.on_install_snapshot(raft, message)
 
 
 def on_pre_vote_response(raft: Raft, message: RequestVoteResponse) -> None:

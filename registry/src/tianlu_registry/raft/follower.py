@@ -14,6 +14,7 @@ from tianlu_registry.raft.messages import (
     ForwardedTransfer,
     Heartbeat,
     HeartbeatResponse,
+    InstallSnapshot,
     ReadIndexRequest,
     ReadIndexResponse,
 )
@@ -30,6 +31,16 @@ def on_append_entries(raft: Raft, message: AppendEntries) -> None:
 
 def _append(raft: Raft, message: AppendEntries) -> AppendEntriesResponse:
     log = raft.log
+    if not raft.tracker.conf_state.voters:
+        # Changes in the log mean nothing without the membership that they change.
+        return AppendEntriesResponse(
+            message.sender,
+            raft.id,
+            raft.term,
+            message.prev_index,
+            rejected=True,
+            needs_snapshot=True,
+        )
     if message.prev_index < log.committed:
         # An old message. What is committed agrees with every later leader.
         return AppendEntriesResponse(message.sender, raft.id, raft.term, log.committed)
@@ -51,6 +62,19 @@ def _append(raft: Raft, message: AppendEntries) -> AppendEntriesResponse:
     # Beyond last_index the log may hold another leader's entries: they are not yet known to agree.
     log.commit_to(min(message.commit, last_index))
     return AppendEntriesResponse(message.sender, raft.id, raft.term, last_index)
+
+
+def on_install_snapshot(raft: Raft, message: InstallSnapshot) -> None:
+    """Take a raft_snapshot whose data the shell has received, unless the log has come as far
+    without it. The answer leaves when it is durable."""
+    _heard_leader(raft, message.sender)
+    log, snapshot = raft.log, message.snapshot
+    if snapshot.index > log.committed:
+        if log.matches(snapshot.index, snapshot.term):
+            log.commit_to(snapshot.index)
+        else:
+            raft.restore(snapshot)
+    raft.writes.hold(AppendEntriesResponse(message.sender, raft.id, raft.term, log.committed))
 
 
 def on_heartbeat(raft: Raft, message: Heartbeat) -> None:

@@ -9,6 +9,9 @@ them is being written meanwhile. Storage may at the same time hold other entries
 indexes (a conflicting end that is being overwritten), so what is unstable is never read from
 storage.
 
+A raft_snapshot replaces everything up to its index. Until the shell has stored it (it is pending),
+what storage holds is the old log, and nothing is read from it.
+
 Invariants: applied <= applying <= committed <= last_index; applying <= stable_index. An entry at
 or before committed never changes (Raft, section 5.4.3, state machine safety).
 """
@@ -20,7 +23,15 @@ from collections.abc import Sequence
 from tianlu_registry.errors import check
 from tianlu_registry.raft.entries import bytes_of, limit_bytes
 from tianlu_registry.raft.log_storage import LogCompacted, LogStorage
-from tianlu_registry.raft.types import NO_TERM, Entry, EntryType, Index, Term
+from tianlu_registry.raft.types import (
+    NO_INDEX,
+    NO_TERM,
+    Entry,
+    EntryType,
+    Index,
+    SnapshotMeta,
+    Term,
+)
 
 _PAGE_BYTES = 1024 * 1024
 
@@ -30,12 +41,15 @@ class RaftLog:
 
     Attributes:
         last_index, committed, applying, applied: see the module.
+        pending_snapshot: what the shell is to replace log and state machine by; None if nothing.
 
     Raises:
         InvariantBroken: (every method) the log would break one of its invariants.
     """
 
     __slots__ = (
+        "_restored_index",
+        "_snapshot_number",
         "_storage",
         "_taken",
         "_unstable",
@@ -43,6 +57,7 @@ class RaftLog:
         "applying",
         "committed",
         "last_index",
+        "pending_snapshot",
         "stable_index",
     )
 
@@ -54,6 +69,9 @@ class RaftLog:
         self._storage = storage
         self._unstable: list[Entry] = []
         self._taken = 0  # how many of the unstable entries have been given out to be written
+        self.pending_snapshot: SnapshotMeta | None = None
+        self._snapshot_number = 0  # the Ready that gave it out; 0 before
+        self._restored_index = NO_INDEX
         self.stable_index = last
         self.last_index = last
         self.committed = max(committed, applied)  # what is applied has been committed
@@ -64,7 +82,7 @@ class RaftLog:
 
     @property
     def last_term(self) -> Term:
-        return self._unstable[-1].term if self._unstable else self._storage.term(self.last_index)
+        return self._unstable[-1].term if self._unstable else self._stable_term(self.last_index)
 
     def term(self, index: Index) -> Term:
         """Return the term of the entry at `index`.
@@ -75,7 +93,15 @@ class RaftLog:
         if index > self.stable_index:
             check(index <= self.last_index, f"term of entry {index} beyond {self.last_index}")
             return self._unstable[index - self.stable_index - 1].term
-        return self._storage.term(index)
+        return self._stable_term(index)
+
+    def _stable_term(self, index: Index) -> Term:
+        snapshot = self.pending_snapshot
+        if snapshot is None:
+            return self._storage.term(index)
+        if index < snapshot.index:
+            raise LogCompacted(f"entry {index}: raft_snapshot {snapshot.index} replaces it")
+        return snapshot.term
 
     def matches(self, index: Index, term: Term) -> bool:
         """Whether the log has an entry of `term` at `index`. A compacted one has no known term,
@@ -106,6 +132,7 @@ class RaftLog:
             return []
         if low > self.stable_index:
             return limit_bytes(self._unstable[low - self.stable_index - 1 :], bytes_max)
+        check(self.pending_snapshot is None, f"entry {low} read while the log is being replaced")
         high = Index(self.stable_index + 1)
         stable = list(self._storage.entries(low, high, bytes_max))
         room = bytes_max - bytes_of(stable)
@@ -180,6 +207,48 @@ class RaftLog:
         self.last_index = entries[-1].index
         return start if truncated else None
 
+    # Being replaced
+
+    def restore(self, snapshot: SnapshotMeta) -> None:
+        """Begin again after a raft_snapshot, which is ahead of what is committed."""
+        index = snapshot.index
+        check(index > self.committed, f"raft_snapshot {index} behind entry {self.committed}")
+        self._unstable.clear()
+        self._taken = 0
+        self.pending_snapshot = snapshot
+        self._snapshot_number = 0
+        self._restored_index = index
+        self.stable_index = self.last_index = index
+        self.committed = self.applying = self.applied = index
+
+    @property
+    def has_untaken_snapshot(self) -> bool:
+        return self.pending_snapshot is not None and not self._snapshot_number
+
+    def take_snapshot(self, number: int) -> SnapshotMeta | None:
+        """Return the raft_snapshot that Ready `number` is to have stored, once."""
+        if not self.has_untaken_snapshot:
+            return None
+        self._snapshot_number = number
+        return self.pending_snapshot
+
+    def snapshot_stored(self, number: int) -> None:
+        """Note that everything of the Readies up to `number` is stored."""
+        snapshot = self.pending_snapshot
+        if snapshot is None or not 0 < self._snapshot_number <= number:
+            return
+        storage = self._storage
+        check(
+            storage.first_index == snapshot.index + 1
+            and storage.term(snapshot.index) == snapshot.term,
+            f"raft_snapshot {snapshot.index} stored, but the log begins at {storage.first_index}",
+        )
+        self.pending_snapshot = None
+
+    def is_replaced(self, index: Index) -> bool:
+        """Whether a raft_snapshot has taken the place of an entry that was given out before."""
+        return index <= self._restored_index
+
     # Becoming durable, committed and applied
 
     @property
@@ -226,6 +295,10 @@ class RaftLog:
         return entries
 
     def applied_to(self, index: Index) -> None:
+        """Note that the state machine holds entry `index`. News from before a raft_snapshot is
+        ignored."""
+        if index <= self._restored_index:
+            return
         check(
             self.applied <= index <= self.applying,
             f"applied index {index} outside [{self.applied}, {self.applying}]",

@@ -16,6 +16,9 @@ class LogStorage(Protocol):
     Threading: called only from within RawNode's methods, on their thread. Blocking: answers
     come from memory; a call must not wait for a disk.
 
+    The shell may compact entries that the state machine holds. When it has stored the raft_snapshot
+    of a Ready, first_index is the one after it and `term` knows the term at its index.
+
     The entries are those in [first_index, last_index]; the term of the entry before them is
     kept, so that logs can be compared there. An empty log has last_index == first_index - 1.
     """

@@ -45,6 +45,8 @@ def propose(raft: Raft, change: ConfChange) -> None:
 
 def apply(raft: Raft, index: Index, change: ConfChange) -> ConfState:
     """Put a committed change into force; with that the entry at `index` is applied."""
+    if raft.log.is_replaced(index):
+        return raft.tracker.conf_state
     conf_state = changed(raft.tracker.conf_state, change)
     raft.log.applied_to(index)
     raft.tracker.switch(conf_state, Index(raft.log.last_index + 1))

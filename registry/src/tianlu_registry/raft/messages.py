@@ -18,6 +18,7 @@ from tianlu_registry.raft.types import (
     EntryType,
     Index,
     MemberId,
+    SnapshotMeta,
     Term,
 )
 
@@ -77,6 +78,8 @@ class AppendEntriesResponse:
         index: accepted: the logs agree up to here. Rejected: the request's `prev_index`.
         rejected: the follower's log has another entry, or none, at `prev_index`.
         hint_index, hint_term: when rejected, the follower's last entry that may still agree.
+        needs_snapshot: rejected because the follower does not know the membership that the log
+            begins with: it can only start from a raft_snapshot.
     """
 
     to: MemberId
@@ -86,6 +89,7 @@ class AppendEntriesResponse:
     rejected: bool = False
     hint_index: Index = NO_INDEX
     hint_term: Term = NO_TERM
+    needs_snapshot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,20 @@ class HeartbeatResponse:
     sender: MemberId
     term: Term
     read_round: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class InstallSnapshot:
+    """The state machine as of `snapshot`, in place of entries that the leader has no longer.
+
+    The data travels beside the message, by the shells: see DESIGN.md, duties 13 and 14. The answer
+    is an AppendEntriesResponse.
+    """
+
+    to: MemberId
+    sender: MemberId
+    term: Term
+    snapshot: SnapshotMeta
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +184,7 @@ TermedMessage = (
     | Heartbeat
     | HeartbeatResponse
     | ReadIndexResponse
+    | InstallSnapshot
     | TimeoutNow
 )
 ForwardedMessage = ForwardedProposal | ReadIndexRequest | ForwardedTransfer

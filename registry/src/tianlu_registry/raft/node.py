@@ -15,7 +15,7 @@ from tianlu_registry.raft.messages import (
     Message,
     ReadIndexRequest,
 )
-from tianlu_registry.raft.progress import Progress
+from tianlu_registry.raft.progress import Progress, ProgressState
 from tianlu_registry.raft.raft import Raft
 from tianlu_registry.raft.read_only import ReadRequest
 from tianlu_registry.raft.reads import request_read
@@ -23,6 +23,7 @@ from tianlu_registry.raft.ready import Ready
 from tianlu_registry.raft.status import PeerStatus, Status
 from tianlu_registry.raft.step import step, tick
 from tianlu_registry.raft.types import (
+    NO_INDEX,
     NO_MEMBER,
     ConfState,
     Entry,
@@ -183,6 +184,19 @@ class RawNode:
         else:
             raft.messages.append(ForwardedTransfer(raft.leader_id, raft.id, to))
 
+    def report_snapshot(self, member: MemberId, *, installed: bool) -> None:
+        """Learn how the sending of an InstallSnapshot ended. Every one must be reported.
+
+        Args:
+            member: its receiver.
+            installed: the receiver's shell has taken all of it. False: it has to be sent anew.
+        """
+        replication.report_snapshot(self._raft, member, installed=installed)
+
+    def report_unreachable(self, member: MemberId) -> None:
+        """Learn that messages to a member could not be sent and have been dropped."""
+        replication.report_unreachable(self._raft, member)
+
     def on_persisted(self, number: int) -> None:
         """Learn that everything which the Readies up to `number` asked to write is durable, and
         readable through LogStorage.
@@ -191,6 +205,8 @@ class RawNode:
             number: Ready.number; the newest of several that were synced together.
         """
         raft = self._raft
+        if raft.log.pending_snapshot is not None:
+            raft.log.snapshot_stored(number)
         stable, released = raft.writes.complete(number)
         raft.log.stable_to(stable)
         for message in released:
@@ -240,6 +256,9 @@ class RawNode:
             in_flight=len(progress.inflights),
             recent_active=progress.recent_active,
             is_learner=progress.is_learner,
+            pending_snapshot=progress.pending_snapshot
+            if progress.state is ProgressState.SNAPSHOT
+            else NO_INDEX,
             needs_snapshot=self._raft.log.lacks(progress.next),
         )
 
@@ -250,6 +269,7 @@ class RawNode:
         raft = self._raft
         return bool(
             raft.log.has_untaken
+            or raft.log.has_untaken_snapshot
             or self._may_apply
             or raft.messages
             or raft.read_states
@@ -265,16 +285,22 @@ class RawNode:
         raft = self._raft
         self._number += 1
         replication.send_due(raft)
+        snapshot = raft.log.take_snapshot(self._number)
+        if snapshot is not None:
+            self._applying.free_to(snapshot.index)
         entries = self._take_entries()
-        hard_state = self._take_hard_state(writing=bool(entries))
+        hard_state = self._take_hard_state(writing=bool(entries) or snapshot is not None)
         released = raft.writes.start(
-            self._number, raft.log.last_index, writes=bool(entries) or hard_state is not None
+            self._number,
+            raft.log.last_index,
+            writes=bool(entries) or hard_state is not None or snapshot is not None,
         )
         messages, raft.messages = (*raft.messages, *released), []
         read_states, raft.read_states = tuple(raft.read_states), []
         return Ready(
             self._number,
             hard_state,
+            snapshot,
             entries,
             self._take_committed(),
             messages,

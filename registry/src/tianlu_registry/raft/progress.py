@@ -3,8 +3,12 @@
     PROBE      where the logs agree is not known: one message, then wait for the answer or for a
                heartbeat's answer (so that a lost probe does not stop replication)
     REPLICATE  the logs agree: send optimistically, many messages in flight, up to a window
+    SNAPSHOT   entries that it lacks have been compacted away: a raft_snapshot is on its way, and
+               nothing else is sent
 
-An accepted append turns PROBE into REPLICATE; a rejection turns REPLICATE into PROBE.
+An accepted append turns PROBE into REPLICATE; a rejection turns REPLICATE into PROBE. SNAPSHOT ends
+when the member has what the log can continue from (REPLICATE), or when the shell reports how
+sending it went (PROBE).
 
 Invariant: 0 <= match < next. Entries in (match, next) are in flight.
 
@@ -23,6 +27,7 @@ from tianlu_registry.raft.types import NO_INDEX, Index
 class ProgressState(Enum):
     PROBE = "probe"
     REPLICATE = "replicate"
+    SNAPSHOT = "snapshot"
 
 
 class Inflights:
@@ -72,6 +77,7 @@ class Progress:
         paused: nothing more is sent until an answer to an append or a heartbeat.
         recent_active: heard of since the last check of the quorum.
         commit_sent: newest commit index that the member has been told.
+        pending_snapshot: in SNAPSHOT, the index of the one that is on its way.
         is_learner: receives entries, but counts in no majority.
     """
 
@@ -82,6 +88,7 @@ class Progress:
         "match",
         "next",
         "paused",
+        "pending_snapshot",
         "recent_active",
         "state",
     )
@@ -93,6 +100,7 @@ class Progress:
         self.paused = False
         self.recent_active = False
         self.commit_sent = NO_INDEX
+        self.pending_snapshot = NO_INDEX
         self.inflights = inflights
         self.is_learner = is_learner
 
@@ -102,6 +110,20 @@ class Progress:
         self.inflights.clear()
         self.next = Index(self.match + 1)
         self.commit_sent = min(self.commit_sent, self.match)
+
+    def become_snapshot(self, index: Index) -> None:
+        self.state = ProgressState.SNAPSHOT
+        self.paused = True
+        self.inflights.clear()
+        self.pending_snapshot = index
+
+    def snapshot_ended(self, *, installed: bool) -> None:
+        """Note that the raft_snapshot has arrived or failed. Ask what the member holds now, but not
+        before its next answer to a heartbeat: that spaces attempts that fail."""
+        next_index = self.pending_snapshot + 1 if installed else 0
+        self.become_probe()
+        self.next = Index(max(self.next, next_index))
+        self.paused = True
 
     def become_replicate(self) -> None:
         self.state = ProgressState.REPLICATE
@@ -126,7 +148,7 @@ class Progress:
             return False
         self.match = index
         self.next = max(self.next, Index(index + 1))
-        self.paused = False
+        self.paused = self.state is ProgressState.SNAPSHOT
         self.inflights.free_to(index)
         return True
 
@@ -135,8 +157,10 @@ class Progress:
 
         Returns:
             False if the answer is stale: to a message other than the one waited for, or about
-            what has been acknowledged since.
+            what has been acknowledged since; or if a raft_snapshot is on its way.
         """
+        if self.state is ProgressState.SNAPSHOT:
+            return False
         if self.state is ProgressState.REPLICATE:
             if prev_index <= self.match:
                 return False

@@ -36,6 +36,7 @@ from tianlu_registry.raft.types import (
     MemberId,
     ReadState,
     Role,
+    SnapshotMeta,
     SoftState,
     Term,
 )
@@ -132,6 +133,19 @@ class Raft:
     def committed_in_term(self) -> bool:
         """Whether an entry of the present term is known to be committed."""
         return self.log.matches(self.log.committed, self.term)
+
+    @property
+    def applied_snapshot(self) -> SnapshotMeta:
+        """What a raft_snapshot of the state machine as it is now would stand for."""
+        applied = self.log.applied
+        return SnapshotMeta(applied, self.log.term(applied), self.tracker.conf_state)
+
+    def restore(self, snapshot: SnapshotMeta) -> None:
+        """Replace log and membership by a raft_snapshot that is ahead of what is committed."""
+        self.log.restore(snapshot)
+        next_index = Index(snapshot.index + 1)
+        self.writes.truncated(next_index)
+        self.tracker.switch(snapshot.conf_state, next_index)
 
     # Roles
 

@@ -16,6 +16,7 @@ from tianlu_registry.raft.messages import (
     AppendEntriesResponse,
     Heartbeat,
     HeartbeatResponse,
+    InstallSnapshot,
 )
 from tianlu_registry.raft.progress import Progress, ProgressState
 from tianlu_registry.raft.raft import Raft
@@ -47,7 +48,7 @@ def _send_all(raft: Raft, peer: MemberId) -> None:
 
 def _send_append(raft: Raft, peer: MemberId, progress: Progress) -> bool:
     """Send one message. Returns False if the entries it needs have been compacted away; the peer
-    then gets heartbeats only (Status tells: `Progress.next` is below the log's first index)."""
+    then gets a raft_snapshot."""
     log = raft.log
     previous = Index(progress.next - 1)
     try:
@@ -60,6 +61,7 @@ def _send_append(raft: Raft, peer: MemberId, progress: Progress) -> bool:
             else log.entries_from(progress.next, raft.config.append_bytes_max)
         )
     except LogCompacted:
+        _send_snapshot(raft, peer, progress)
         return False
     raft.messages.append(
         AppendEntries(
@@ -68,6 +70,15 @@ def _send_append(raft: Raft, peer: MemberId, progress: Progress) -> bool:
     )
     progress.sent(_last_index(entries, previous), bytes_of(entries), log.committed)
     return True
+
+
+def _send_snapshot(raft: Raft, peer: MemberId, progress: Progress) -> None:
+    """Begin to send the state machine as it is now. One that does not answer is not sent any: much
+    work for nobody."""
+    if progress.recent_active and raft.log.applied:
+        snapshot = raft.applied_snapshot
+        progress.become_snapshot(snapshot.index)
+        raft.messages.append(InstallSnapshot(peer, raft.id, raft.term, snapshot))
 
 
 def _last_index(entries: list[Entry], previous: Index) -> Index:
@@ -93,6 +104,11 @@ def on_append_response(raft: Raft, response: AppendEntriesResponse) -> None:
 
 
 def _on_rejected(raft: Raft, progress: Progress, response: AppendEntriesResponse) -> None:
+    if response.needs_snapshot:
+        # Once it has acknowledged anything, this is an old answer.
+        if not progress.match and progress.state is not ProgressState.SNAPSHOT:
+            _send_snapshot(raft, response.sender, progress)
+        return
     # The follower's entry at the hint is of hint_term or, if that is unknown, of any term. Where
     # this log's terms are higher they cannot agree, so all of those indexes are skipped at once.
     hint = response.hint_index
@@ -104,15 +120,25 @@ def _on_rejected(raft: Raft, progress: Progress, response: AppendEntriesResponse
 
 def _on_accepted(raft: Raft, progress: Progress, response: AppendEntriesResponse) -> None:
     advanced = progress.accepted(response.index)
-    probe_answered = progress.state is ProgressState.PROBE and response.index == progress.match
-    if probe_answered:
+    resumed = _may_resume(raft, progress, response.index)
+    if resumed:
         progress.become_replicate()
     if advanced:
         commit_if_possible(raft)
-    if advanced or probe_answered:
+    if advanced or resumed:
         _send_all(raft, response.sender)
     if response.sender == raft.transferee:
         transfer.finish_if_caught_up(raft)
+
+
+def _may_resume(raft: Raft, progress: Progress, accepted: Index) -> bool:
+    """Whether an answer says where replication can go on."""
+    if progress.state is ProgressState.PROBE:
+        return accepted == progress.match
+    # Any position will do from which the log goes on, whichever raft_snapshot it came from.
+    return progress.state is ProgressState.SNAPSHOT and not raft.log.lacks(
+        Index(progress.match + 1)
+    )
 
 
 def on_heartbeat_response(raft: Raft, response: HeartbeatResponse) -> None:
@@ -122,7 +148,8 @@ def on_heartbeat_response(raft: Raft, response: HeartbeatResponse) -> None:
     progress.recent_active = True
     # What was in flight may have been lost. Even a paused follower is sent something now: its
     # answer tells where replication stands.
-    if progress.match < raft.log.last_index or progress.state is ProgressState.PROBE:
+    behind = progress.match < raft.log.last_index or progress.state is ProgressState.PROBE
+    if behind and progress.state is not ProgressState.SNAPSHOT:
         _send_append(raft, response.sender, progress)
     if response.read_round:
         raft.read_only.acknowledge(response.sender, response.read_round)
@@ -133,3 +160,17 @@ def commit_if_possible(raft: Raft) -> None:
     """Commit what a majority holds, and let the reads begin that waited for it."""
     if raft.maybe_commit():
         start_postponed_reads(raft)
+
+
+def report_snapshot(raft: Raft, peer: MemberId, *, installed: bool) -> None:
+    """Learn how the sending of a raft_snapshot ended."""
+    progress = raft.tracker.progress.get(peer)
+    if progress is not None and progress.state is ProgressState.SNAPSHOT:
+        progress.snapshot_ended(installed=installed)
+
+
+def report_unreachable(raft: Raft, peer: MemberId) -> None:
+    """Learn that what was in flight to a peer has probably been lost: look where it stands."""
+    progress = raft.tracker.progress.get(peer)
+    if progress is not None and progress.state is ProgressState.REPLICATE:
+        progress.become_probe()

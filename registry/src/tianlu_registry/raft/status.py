@@ -18,6 +18,7 @@ class PeerStatus:
         next: the next entry to send.
         in_flight: unacknowledged messages.
         recent_active: heard of within the last election timeout.
+        pending_snapshot: index of the raft_snapshot on its way there; 0 if there is none.
         needs_snapshot: entries that it lacks have been compacted away; the log alone can no
             longer bring it up to date.
     """
@@ -28,6 +29,7 @@ class PeerStatus:
     in_flight: int
     recent_active: bool
     is_learner: bool
+    pending_snapshot: Index
     needs_snapshot: bool
 
 

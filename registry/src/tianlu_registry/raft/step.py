@@ -28,6 +28,7 @@ from tianlu_registry.raft.messages import (
     ForwardedTransfer,
     Heartbeat,
     HeartbeatResponse,
+    InstallSnapshot,
     Message,
     ReadIndexRequest,
     ReadIndexResponse,
@@ -57,6 +58,7 @@ HANDLERS: Mapping[Role, Mapping[type[Message], Handler]] = {
         ForwardedProposal: follower.on_forwarded_proposal,
         ReadIndexRequest: follower.on_forwarded_read,
         ReadIndexResponse: follower.on_read_index_response,
+        InstallSnapshot: follower.on_install_snapshot,
         TimeoutNow: election.on_timeout_now,
         ForwardedTransfer: follower.on_forwarded_transfer,
     },
@@ -70,6 +72,7 @@ HANDLERS: Mapping[Role, Mapping[type[Message], Handler]] = {
         ForwardedProposal: _ignore,
         ReadIndexRequest: _ignore,
         ReadIndexResponse: _ignore,
+        InstallSnapshot: candidate.on_install_snapshot,
         TimeoutNow: _ignore,
         ForwardedTransfer: _ignore,
     },
@@ -83,6 +86,7 @@ HANDLERS: Mapping[Role, Mapping[type[Message], Handler]] = {
         ForwardedProposal: _ignore,
         ReadIndexRequest: _ignore,
         ReadIndexResponse: _ignore,
+        InstallSnapshot: candidate.on_install_snapshot,
         TimeoutNow: _ignore,
         ForwardedTransfer: _ignore,
     },
@@ -96,6 +100,7 @@ HANDLERS: Mapping[Role, Mapping[type[Message], Handler]] = {
         ForwardedProposal: leader.on_forwarded_proposal,
         ReadIndexRequest: reads.on_forwarded_read,
         ReadIndexResponse: _ignore,
+        InstallSnapshot: follower.on_install_snapshot,
         TimeoutNow: _ignore,
         ForwardedTransfer: transfer.on_forwarded_transfer,
     },
@@ -125,7 +130,7 @@ def _settle_term(raft: Raft, message: TermedMessage) -> bool:
             return True  # asking about a term does not begin it
     if isinstance(message, RequestVoteResponse) and message.pre_vote and message.granted:
         return True  # it names the term that this member asked about
-    from_leader = isinstance(message, AppendEntries | Heartbeat | TimeoutNow)
+    from_leader = isinstance(message, AppendEntries | Heartbeat | InstallSnapshot | TimeoutNow)
     raft.become_follower(message.term, message.sender if from_leader else NO_MEMBER)
     return True
 
@@ -142,7 +147,7 @@ def _answer_stale(raft: Raft, message: TermedMessage) -> None:
                 message.sender, raft.id, raft.term, granted=False, pre_vote=message.pre_vote
             )
         )
-    elif isinstance(message, AppendEntries | Heartbeat):
+    elif isinstance(message, AppendEntries | Heartbeat | InstallSnapshot):
         raft.writes.hold(AppendEntriesResponse(message.sender, raft.id, raft.term, NO_INDEX))
 
 

@@ -18,6 +18,7 @@ from tianlu_registry.raft import (
     HardState,
     Index,
     LogCompacted,
+    SnapshotMeta,
     Term,
 )
 from tianlu_registry.raft.entries import bytes_of, limit_bytes
@@ -106,6 +107,13 @@ class MemoryLog:
             self._entries[-1].index == self.last_index,
             f"entries up to {self._entries[-1].index} appended with a gap",
         )
+
+    def restore(self, snapshot: SnapshotMeta) -> None:
+        """Begin again after a raft_snapshot, which replaces every entry."""
+        self._compacted_index = snapshot.index
+        self._compacted_term = snapshot.term
+        self._entries.clear()
+        self._bytes = 0
 
     def compact(self, up_to: Index) -> None:
         """Forget entries up to and with `up_to`, keeping its term. Older positions are ignored.
