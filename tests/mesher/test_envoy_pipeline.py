@@ -17,6 +17,7 @@ from mesher.lab.views import SUSPECT, changed, instance, view
 
 from tianlu import LoadBalancer, Port, Rung, Service, ServiceKey
 from tianlu_mesher.resources.snapshot import CLUSTER_TYPE, Resource
+from tianlu_mesher.xds.session import SessionLimits
 
 
 async def test_an_endpoint_change_reaches_traffic() -> None:
@@ -170,7 +171,8 @@ async def test_a_broken_resource_is_refused_and_what_was_there_stays() -> None:
 
 
 async def test_one_refused_cluster_does_not_hold_back_the_others() -> None:
-    async with EnvoyBench() as bench, http_upstream("a") as port:
+    limits = SessionLimits(ack_timeout_seconds=1)
+    async with EnvoyBench(limits=limits) as bench, http_upstream("a") as port:
         await bench.publish(view(instance("x", port, service="inventory")))
         both = view(instance("a", port), instance("x", port, service="payments"), revision=2)
         snapshot = bench.pipeline._assembler.assemble(bench.pipeline._planner.plan(both))

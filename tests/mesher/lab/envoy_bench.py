@@ -25,6 +25,7 @@ from tianlu_mesher.resources.snapshot import XdsSnapshot
 from tianlu_mesher.routing.role import Role
 from tianlu_mesher.xds.ledger import Verdict
 from tianlu_mesher.xds.server import AdsServer
+from tianlu_mesher.xds.session import DEFAULT_LIMITS, SessionLimits
 
 MESHER = Role("mesher", bare_namespace="default")
 
@@ -45,7 +46,13 @@ async def until(
 class EnvoyBench:
     """Envoy and an ADS server; both end with the `async with` block."""
 
-    def __init__(self, role: Role = MESHER, static: tuple[StaticCluster, ...] = ()) -> None:
+    def __init__(
+        self,
+        role: Role = MESHER,
+        static: tuple[StaticCluster, ...] = (),
+        limits: SessionLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self.limits = limits
         self.role = role
         self.static = static
         self.directory = Path(tempfile.mkdtemp(prefix="tl-", dir="/tmp"))
@@ -60,6 +67,7 @@ class EnvoyBench:
             self.directory / "xds.sock",
             on_verdict=self.verdicts.append,
             on_settled=lambda _revision: None,
+            limits=self.limits,
         )
 
     def _new_pipeline(self) -> Pipeline:
