@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import httpx
 import pytest
 from argon2 import PasswordHasher
 from console_catalogue import NOW, HandFedCatalogue, instance, isolated, suspect
+from jinja2.bccache import Bucket, BytecodeCache
 from sqlalchemy import Engine
 
 from tianlu import InstanceStatus, LoadBalancer, Service
 from tianlu_console.access.passwords import Passwords
 from tianlu_console.app import Console, build_console
 from tianlu_console.database import open_database
+from tianlu_console.web import pages
 
 PASSWORD = "a long enough password"
 BASE = "/console"
@@ -87,6 +90,28 @@ def shop() -> HandFedCatalogue:
             Service("default", "refunds", "Nothing runs yet", ""),
         ],
     )
+
+
+class CompiledTemplates(BytecodeCache):
+    """Compiled templates for the whole run: each test makes its own environments."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._compiled:
+            bucket.bytecode_from_string(self._compiled[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._compiled[bucket.key] = bucket.bytecode_to_string()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_templates() -> Iterator[None]:
+    environment = functools.partial(pages.Environment, bytecode_cache=CompiledTemplates())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "Environment", environment)
+        yield
 
 
 @pytest.fixture
