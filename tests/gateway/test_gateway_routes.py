@@ -53,7 +53,9 @@ async def test_every_part_stands_at_its_path(entrance: EnvoyBench) -> None:
         "/readyz": "status",
         "/metrics": "status",
     }.items():
-        assert (await ask(entrance, path)).json()["name"] == name, path
+        answer = await ask(entrance, path)
+        assert answer.json()["name"] == name, path
+        assert "x-tianlu-served-by" not in answer.headers
     for path in ("/", "/console"):
         answer = await ask(entrance, path)
         assert (answer.status_code, answer.headers["location"][-9:]) == (302, "/console/")

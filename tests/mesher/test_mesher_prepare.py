@@ -84,6 +84,15 @@ def test_a_port_of_the_kernels_choice_is_taken_again_if_it_is_free(tmp_path: Pat
     socket.socket(fileno=plan.status_fd).close()
 
 
+def test_the_run_file_of_one_that_was_killed_is_removed(tmp_path: Path) -> None:
+    run_file = tmp_path / "run.json"
+    run_file.write_text("{}")
+    plan = LaunchPlan.read(prepare(options(tmp_path, run_file=run_file)))
+    assert not run_file.exists()
+    assert plan.run_file == str(run_file)
+    socket.socket(fileno=plan.status_fd).close()
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"http": "x"}', '{"http": 70000}'])
 def test_a_damaged_memory_of_ports_is_no_memory(tmp_path: Path, content: str) -> None:
     path = tmp_path / "ports.json"

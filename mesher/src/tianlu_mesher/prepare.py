@@ -100,6 +100,8 @@ def prepare(options: ProxyOptions) -> Path:
         raise InvalidOption("--status-listen", "the status page needs HOST:PORT")
     data_dir = _make_data_dir(options.data_dir.absolute())
     _lock(data_dir)
+    if options.run_file:
+        options.run_file.unlink(missing_ok=True)  # of one that was killed: it is not ready now
     ports_file = data_dir / "ports.json"
     listen = _usable("--listen", listen, ports.remembered(ports_file, "http"))
     status = _usable("--status-listen", status, ports.remembered(ports_file, "admin"))
