@@ -106,7 +106,7 @@ async def http_upstream(name: str, *, unix: Path | None = None) -> AsyncIterator
 async def grpc_upstream(
     name: str, *, target: str = "127.0.0.1:0", service: str = SERVICE
 ) -> AsyncIterator[int]:
-    """Serve the methods Say (unary) and Count (a stream of ten) on bytes; give the port."""
+    """Serve Say (unary), Count (a stream of ten) and Echo (both ways) on bytes; give the port."""
 
     async def say(request: bytes, _context: Any) -> bytes:
         return f"{name}: ".encode() + request
@@ -115,8 +115,13 @@ async def grpc_upstream(
         for number in range(10):
             yield str(number).encode()
 
+    async def echo(requests: AsyncIterator[bytes], _context: Any) -> AsyncIterator[bytes]:
+        async for request in requests:
+            yield request
+
     server = grpc.aio.server()
     methods = {
+        "Echo": grpc.stream_stream_rpc_method_handler(echo),
         "Say": grpc.unary_unary_rpc_method_handler(say),
         "Count": grpc.unary_stream_rpc_method_handler(count_up),
     }

@@ -36,6 +36,17 @@ _DownstreamConnections = message_class(
 )
 # Above this new connections are closed at once: a bound on memory, about 2 GB if all are busy.
 DOWNSTREAM_CONNECTIONS_MAX: Final = 50_000
+# Envoy's default of 1,024 requests would be used up by as many watches, which last for ever.
+_CONTROL_CIRCUIT_BREAKERS: Final = {
+    "thresholds": [
+        {
+            "max_connections": {"value": 4096},
+            "max_pending_requests": {"value": 16384},
+            "max_requests": {"value": 65536},
+            "max_retries": {"value": 64},
+        }
+    ]
+}
 XDS_CLUSTER: Final = "tianlu_xds"
 LISTENER: Final = "tianlu"
 _HTTP_CONNECTION_MANAGER: Final = "envoy.filters.network.http_connection_manager"
@@ -166,6 +177,7 @@ def _static_cluster(spec: StaticCluster) -> Message:
         name=spec.name,
         type="STRICT_DNS" if names else "STATIC",
         connect_timeout=CONNECT_TIMEOUT,
+        circuit_breakers=_CONTROL_CIRCUIT_BREAKERS,
         load_assignment={"cluster_name": spec.name, "endpoints": [{"lb_endpoints": endpoints}]},
         typed_extension_protocol_options={
             HTTP_PROTOCOL_OPTIONS: http_protocol_options(spec.protocol)
