@@ -63,6 +63,7 @@ def test_what_is_written_is_what_the_children_read(tmp_path: Path) -> None:
     long = tmp_path / ("d" * 120)  # too long for a socket's path: sockets go elsewhere
     plan = LaunchPlan.read(prepare(options(long, drain_seconds=1.5)))
     assert len(plan.admin_socket) < 108
+    Path(plan.admin_socket).parent.rmdir()
     assert plan.drain_seconds == 1.5
     bootstrap = json.loads(Path(plan.bootstrap).read_text())
     assert bootstrap["admin"]["address"]["pipe"]["path"] == plan.admin_socket
