@@ -50,6 +50,11 @@ class Part:
     demo: bool = False
 
 
+HISTORY_RETENTION = "1h"
+"""Old revisions that the registry keeps. Without compaction its database would grow with every
+write until the quota refuses more, on a platform that nobody looks after."""
+
+
 def tianlu(*arguments: str) -> tuple[str, ...]:
     """Return the command that runs `tianlu ARGUMENTS` with this interpreter."""
     return (sys.executable, "-m", "tianlu", *arguments)
@@ -83,6 +88,8 @@ def platform_parts(data: DataDir, listen: str, status_socket: Path) -> tuple[Par
                 *common("registry"),
                 "--listen-client-urls",
                 f"http://127.0.0.1:0,{registry}",
+                *("--auto-compaction-mode", "periodic"),
+                *("--auto-compaction-retention", HISTORY_RETENTION),
             ),
             run_file=run_file("registry"),
             probe=Probe("/readyz", socket=data.socket("registry")),

@@ -17,6 +17,7 @@ from tianlu_registry.server.errors import EXIT_USAGE, CannotStart
 from tianlu_registry.server.launcher import Launcher, LaunchPlan
 from tianlu_registry.server.logs import set_up_logging
 from tianlu_registry.server.preflight import DirectoryLock, check_writable
+from tianlu_registry.server.retention import parse_retention
 from tianlu_registry.server.runfile import remove_run_file, write_run_file
 from tianlu_registry.server.settings import SETTINGS_VARIABLE, RegistrySettings
 from tianlu_registry.server.supervision import Limits
@@ -36,6 +37,10 @@ _FLAG_OF_FIELD: Final = {
     "wal_entries_kept": "--snapshot-catchup-entries",
     "tick_milliseconds": "--heartbeat-interval",
     "election_ticks": "--election-timeout",
+    "auto_compaction_mode": "--auto-compaction-mode",
+    "auto_compaction_retention": "--auto-compaction-retention",
+    "compaction_period_seconds": "--auto-compaction-retention",
+    "compaction_revisions_kept": "--auto-compaction-retention",
 }
 """So that an error names what its reader wrote."""
 
@@ -145,6 +150,23 @@ def registry(
     max_txn_ops: Annotated[
         int, _option("--max-txn-ops", "Most operations in a transaction.", _LIMITS)
     ] = 128,
+    auto_compaction_mode: Annotated[
+        str,
+        _option(
+            "--auto-compaction-mode",
+            "How the retention is meant: 'periodic' (a time) or 'revision' (a number of them).",
+            _LIMITS,
+        ),
+    ] = "periodic",
+    auto_compaction_retention: Annotated[
+        str,
+        _option(
+            "--auto-compaction-retention",
+            "History that compaction keeps: hours, a duration such as 30m, or, by mode, revisions. "
+            "0: compact only when asked.",
+            _LIMITS,
+        ),
+    ] = "0",
     snapshot_catchup_entries: Annotated[
         int,
         _option(
@@ -197,6 +219,7 @@ def registry(
     set_up_logging(log_level.value)
     try:
         _check_cluster_state(initial_cluster_state)
+        retention = parse_retention(auto_compaction_mode, auto_compaction_retention)
         node = NodeConfig(
             data_dir=data_dir or Path(f"{name}.tianlu"),
             name=name,
@@ -207,6 +230,8 @@ def registry(
             request_bytes_max=max_request_bytes,
             txn_ops_max=max_txn_ops,
             wal_entries_kept=snapshot_catchup_entries,
+            compaction_period_seconds=retention.period_seconds,
+            compaction_revisions_kept=retention.revisions,
             tick_milliseconds=heartbeat_interval,
             election_ticks=_election_ticks(election_timeout, heartbeat_interval),
         )

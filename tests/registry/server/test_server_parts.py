@@ -154,6 +154,17 @@ def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
     [
         (["--max-txn-ops=0"], 64, "--max-txn-ops: is 0; give 1 to 1000000"),
         (["--initial-cluster-state=existing"], 64, "--initial-cluster-state: 'existing' is not"),
+        (["--auto-compaction-mode=age"], 64, "--auto-compaction-mode: 'age' is unknown; give"),
+        (
+            ["--auto-compaction-retention=1d"],
+            64,
+            "--auto-compaction-retention: '1d' is not a duration; give hours, such as 1, or",
+        ),
+        (
+            ["--auto-compaction-retention=20000"],
+            64,
+            "--auto-compaction-retention: is 7.2e+07 seconds; give 1 second to 10000 hours",
+        ),
         (["--election-timeout=100"], 64, "--election-timeout: 100 ms must be at least five"),
         (["--name=a=b"], 64, "--name: 'a=b' may contain neither"),
         (["--listen-client-urls=ftp://x"], 64, "--listen-client-urls: ftp://x is not of"),

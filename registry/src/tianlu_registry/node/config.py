@@ -65,6 +65,12 @@ class NodeConfig:
         wal_segment_bytes: size at which the WAL starts a new file; 64 KiB to 1 GiB. Default
             64 MiB, etcd's.
 
+        compaction_period_seconds: the leader compacts what was superseded longer ago, unasked; 0
+            for never, or 1 to 36,000,000 (10,000 hours: a sample is kept for every six minutes).
+            Default 0, etcd's.
+        compaction_revisions_kept: the leader compacts all but the newest so many revisions,
+            unasked; 0 or more, 0 for never. At most one of the two is set. Default 0, etcd's.
+
         apply_slice_entries_max: entries applied in one turn of the event loop; at least 1.
         apply_slice_milliseconds: a slice ends earlier after so long, above 0. Default 2, so that a
             long backlog delays other calls by no more.
@@ -94,6 +100,9 @@ class NodeConfig:
     wal_entries_kept: int = 5_000
     wal_segment_bytes: int = 64 * MIB
 
+    compaction_period_seconds: float = 0.0
+    compaction_revisions_kept: int = 0
+
     apply_slice_entries_max: int = 256
     apply_slice_milliseconds: float = 2.0
 
@@ -120,6 +129,7 @@ class NodeConfig:
         _in_range("wal_segment_bytes", self.wal_segment_bytes, 64 * KIB, GIB)
         _in_range("apply_slice_entries_max", self.apply_slice_entries_max, 1, 1_000_000)
         _in_range("apply_slice_milliseconds", self.apply_slice_milliseconds, 0.01, 1_000)
+        _check_compaction(self.compaction_period_seconds, self.compaction_revisions_kept)
         if not self.cluster_token:
             raise InvalidArgument("cluster_token", "may not be empty")
         _check_peer_urls("peer_urls", self.peer_urls)
@@ -166,6 +176,17 @@ def _check_name(name: str) -> None:
         raise InvalidArgument("name", f"has {len(name)} characters; give 1 to 256")
     if "=" in name or "," in name:
         raise InvalidArgument("name", f"{name!r} may contain neither '=' nor ','")
+
+
+def _check_compaction(period_seconds: float, revisions_kept: int) -> None:
+    if period_seconds and not 1 <= period_seconds <= 10_000 * 3600:
+        raise InvalidArgument(
+            "compaction_period_seconds",
+            f"is {period_seconds:g} seconds; give 1 second to 10000 hours, or 0 for none",
+        )
+    _in_range("compaction_revisions_kept", revisions_kept, 0, 1 << 62)
+    if period_seconds and revisions_kept:
+        raise InvalidArgument("compaction_revisions_kept", "cannot be set beside a period")
 
 
 def _check_peer_urls(field: str, urls: tuple[str, ...]) -> None:

@@ -21,3 +21,5 @@ class NodeCounts:
     leader_changes: int
     keys: int
     leases: int
+    auto_compactions: int
+    auto_compactions_failed: int

@@ -62,6 +62,16 @@ def _counters(counts: NodeCounts) -> tuple[tuple[str, str, float], ...]:
             "How often this member saw another leader than before.",
             counts.leader_changes,
         ),
+        (
+            "tianlu_registry_node_auto_compactions",
+            "Compactions done because the retention says so.",
+            counts.auto_compactions,
+        ),
+        (
+            "tianlu_registry_node_auto_compactions_failed",
+            "Those that did not come about; tried again later.",
+            counts.auto_compactions_failed,
+        ),
     )
 
 

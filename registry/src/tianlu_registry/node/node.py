@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from tianlu_registry.errors import Broken, Stopped
 from tianlu_registry.node.applier import Applier
+from tianlu_registry.node.auto_compaction import AutoCompactor, schedule_of
 from tianlu_registry.node.background import Pump
 from tianlu_registry.node.command import CommandKind, Request
 from tianlu_registry.node.committer import Committer
@@ -162,6 +163,12 @@ class Node:
         self.compaction: Final = PhysicalCompaction(
             loop, self.machine.mvcc, self._committer, on_failed=self.fail
         )
+        self._auto_compactor = AutoCompactor(
+            schedule_of(config, loop.time()),
+            revision=lambda: self.machine.mvcc.revision,
+            propose=self._propose_own,
+            on_compacted=self.compaction.start,
+        )
 
     @classmethod
     async def start(
@@ -283,6 +290,8 @@ class Node:
             leader_changes=self._leader_changes,
             keys=self.machine.mvcc.key_count,
             leases=len(self.machine.lessor),
+            auto_compactions=self._auto_compactor.done_count,
+            auto_compactions_failed=self._auto_compactor.failed_count,
         )
 
     def db_sizes(self) -> tuple[int, int]:
@@ -353,6 +362,7 @@ class Node:
         try:
             self._ready_loop.tick(now)
             self._leases.tick(now)
+            self._auto_compactor.tick(now, leads=self._leases.leads)
             if now - self._measured_at >= MEASURE_EVERY_SECONDS:
                 self._measured_at = now
                 self.space.measure()
