@@ -124,6 +124,10 @@ class RegistryApp:
         gc.set_threshold(*_GC_THRESHOLDS)
         store, collectors = await stack.enter_async_context(_engine(self._settings))
         governance = await stack.enter_async_context(Governance.start(store))
+        # So that a node answers /readyz with yes as soon as it listens. One whose catalogue takes
+        # longer serves the rest meanwhile, and says so there.
+        with contextlib.suppress(Unavailable):
+            await governance.feed.wait_ready()
         apis = self._compose(store, governance, collectors)
         # What recovery has loaded stays: the collector need not look at it again and again.
         gc.collect()
@@ -142,7 +146,7 @@ class RegistryApp:
         lease = LeaseServicer(store)
         member = MemberInfo(settings.node.name, settings.node.peer_urls, settings.client_urls)
         health = HealthServicer()
-        pages = HealthPages(store, version)
+        pages = HealthPages(store, version, lambda: governance.feed.ready)
         apis = Apis(grpc, http, watch, health, pages, governance)
         etcd_services = {
             "KV": KvServicer(store),

@@ -34,6 +34,7 @@ class FakeStore:
         self.revision = 10
         self.leader_id = 1
         self.errors: tuple[str, ...] = ()
+        self.catalogue_is_ready = True
         self.error: Exception | None = None
         self.watchers: list[FakeWatcher] = []
         self.on_watch: Callable[[FakeWatcher], None] | None = None

@@ -96,7 +96,7 @@ async def test_mounts_and_streams() -> None:
 
 def pages() -> tuple[FakeStore, HealthPages, HttpRouter]:
     store = FakeStore()
-    health = HealthPages(store, "1.2.3")
+    health = HealthPages(store, "1.2.3", lambda: store.catalogue_is_ready)
     router = HttpRouter()
     health.add_to(router)
     return store, health, router
@@ -122,6 +122,18 @@ async def test_a_store_that_cannot_answer() -> None:
         assert call.status == 503
         assert Stopped.text.encode() in call.body
     assert (await get(router, "/livez", query=b"exclude=serializable_read")).status == 200
+
+
+async def test_a_catalogue_that_has_not_caught_up() -> None:
+    store, _, router = pages()
+    store.catalogue_is_ready = False
+    call = await get(router, "/readyz")
+    assert call.status == 503
+    assert b"[-]catalogue failed: the catalogue is still loading" in call.body
+    assert (await get(router, "/readyz", query=b"exclude=catalogue")).status == 200
+    assert (await get(router, "/livez")).status == 200
+    store.catalogue_is_ready = True
+    assert (await get(router, "/readyz/catalogue")).body == b"ok\n"
 
 
 async def test_alarm_leader_and_draining() -> None:

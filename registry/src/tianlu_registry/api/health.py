@@ -38,11 +38,13 @@ class HealthPages:
     Args:
         store: what is asked.
         version: Tianlu's version.
+        catalogue_is_ready: whether the catalogue shows what the store holds.
     """
 
-    def __init__(self, store: Store, version: str) -> None:
+    def __init__(self, store: Store, version: str, catalogue_is_ready: Callable[[], bool]) -> None:
         self._store = store
         self._version = version
+        self._catalogue_is_ready = catalogue_is_ready
         self._draining = False
         self.outcomes: Counter[tuple[str, str, bool]] = Counter()  # page, check, passed
         self._livez: Mapping[str, Check] = {"serializable_read": self._local_read}
@@ -51,6 +53,7 @@ class HealthPages:
             "serializable_read": self._local_read,
             "linearizable_read": self._agreed_read,
             "non_learner": self._not_learner,
+            "catalogue": self._catalogue_loaded,
             "not_draining": self._not_draining,
         }
 
@@ -122,6 +125,9 @@ class HealthPages:
 
     async def _not_learner(self) -> str | None:
         return "this member is a learner" if self._store.status().is_learner else None
+
+    async def _catalogue_loaded(self) -> str | None:
+        return None if self._catalogue_is_ready() else "the catalogue is still loading"
 
     async def _not_draining(self) -> str | None:
         return "this node is stopping" if self._draining else None
