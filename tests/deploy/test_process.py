@@ -110,9 +110,8 @@ async def test_a_killed_part_is_started_again_and_said_so(
 async def test_a_part_that_hangs_is_killed_and_started_again(
     tmp_path: Path, start: Callable[[Part], Harness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process_module, "STUCK_SECONDS", 1.5)
     monkeypatch.setattr(process_module, "PROBE_TIMEOUT_SECONDS", 0.3)
-    harness = start(server_part(tmp_path))
+    harness = start(server_part(tmp_path, stuck_seconds=1.5))
     await harness.until(lambda: harness.process.state is PartState.SERVING)
     (tmp_path / "hang").touch()
     await harness.until(lambda: any("stopped answering" in line for line in harness.said))
@@ -124,9 +123,8 @@ async def test_a_part_that_hangs_is_killed_and_started_again(
 async def test_a_part_that_says_it_is_not_ready_is_left_alone(
     tmp_path: Path, start: Callable[[Part], Harness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process_module, "STUCK_SECONDS", 0.2)
     monkeypatch.setattr(process_module, "PROBE_INTERVAL_SECONDS", 0.1)
-    harness = start(server_part(tmp_path))
+    harness = start(server_part(tmp_path, stuck_seconds=0.2))
     await harness.until(lambda: harness.process.state is PartState.SERVING)
     (tmp_path / "not-ready").touch()
     await harness.until(lambda: harness.process.state is PartState.NOT_READY)

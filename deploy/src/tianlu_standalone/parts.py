@@ -37,6 +37,9 @@ class Part:
         probe: how to ask whether it serves; None if it is not asked.
         stop_order: parts with the lowest number are stopped first.
         stop_seconds: how long it may take to end after SIGTERM before SIGKILL.
+        stuck_seconds: how long it may leave its probe unanswered before it is killed. Parts with
+            a launcher of their own get longer: that one knows better which process is stuck, and
+            what need not die with it.
         demo: belongs to the demo shop, so its state does not count for the platform's readiness.
     """
 
@@ -47,6 +50,7 @@ class Part:
     probe: Probe | None = None
     stop_order: int = 0
     stop_seconds: float = 10.0
+    stuck_seconds: float = 10.0
     demo: bool = False
 
 
@@ -94,6 +98,7 @@ def platform_parts(data: DataDir, listen: str, status_socket: Path) -> tuple[Par
             run_file=run_file("registry"),
             probe=Probe("/readyz", socket=data.socket("registry")),
             stop_order=4,
+            stuck_seconds=20.0,
         ),
         Part(
             "mesher",
@@ -106,6 +111,7 @@ def platform_parts(data: DataDir, listen: str, status_socket: Path) -> tuple[Par
             run_file=run_file("mesher"),
             probe=Probe("/readyz", address_key="admin"),
             stop_order=3,
+            stuck_seconds=40.0,
         ),
         Part(
             "console",
@@ -126,5 +132,6 @@ def platform_parts(data: DataDir, listen: str, status_socket: Path) -> tuple[Par
             run_file=run_file("gateway"),
             probe=Probe("/readyz", address_key="admin"),
             stop_order=1,
+            stuck_seconds=40.0,
         ),
     )

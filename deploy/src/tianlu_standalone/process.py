@@ -2,7 +2,7 @@
 
 States: starting -> serving <-> not ready or unresponsive; after its end waiting -> starting; at
 last stopped. A part that does not serve within `START_SECONDS`, or gives no answer to its probe for
-`STUCK_SECONDS`, is killed: for a process whose Python is stuck while Envoy still accepts
+its `stuck_seconds`, is killed: for a process whose Python is stuck while Envoy still accepts
 connections that is the only cure. One that answers that it is not ready is left alone.
 """
 
@@ -26,7 +26,6 @@ from tianlu_standalone.parts import Part, Probe
 from tianlu_standalone.restart import RestartState
 
 START_SECONDS = 40.0
-STUCK_SECONDS = 8.0
 PROBE_INTERVAL_SECONDS = 1.0
 STARTING_PROBE_INTERVAL_SECONDS = 0.05
 PROBE_TIMEOUT_SECONDS = 3.0
@@ -187,7 +186,7 @@ class PartProcess:
                 silent = time.monotonic() - last_good
                 if served and silent > PROBE_INTERVAL_SECONDS:
                     self._become(PartState.UNRESPONSIVE)
-                if silent > (STUCK_SECONDS if served else START_SECONDS):
+                if silent > (self.part.stuck_seconds if served else START_SECONDS):
                     what = "stopped answering" if served else "did not begin to serve"
                     self._say(f"{self.part.name} {what} for {silent:.0f} s: killed")
                     self._kill()
