@@ -91,10 +91,6 @@ class EmptyWatchRange(InputError):
     text = "mvcc: watcher range is empty"
 
 
-class InvalidClientApi(InputError):
-    text = "etcdserver: client api version is invalid"
-
-
 class Compacted(InputError):
     text = "etcdserver: mvcc: required revision has been compacted"
 

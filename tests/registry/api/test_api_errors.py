@@ -68,6 +68,10 @@ ETCD = {
 }
 
 
+def test_every_text_of_etcd_is_compared() -> None:
+    assert {kind for kind in all_errors() if kind.text.startswith("etcdserver: ")} == set(ETCD)
+
+
 @pytest.mark.parametrize("kind", ETCD)
 def test_etcd_clients_find_what_they_match(kind: type[errors.RegistryError]) -> None:
     status = error_status(kind())
