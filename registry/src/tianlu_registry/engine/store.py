@@ -1,8 +1,8 @@
 """The seam between the replicated store and what stands on it: the catalogue and the APIs.
 
 The vocabulary is etcd's v3 data model, in etcd's own messages, so that an existing etcd cluster
-can stand in for our
-own node (`engine.etcd`) and nothing is converted on the hot path of our own (`engine.embedded`).
+can stand in for our own node (`engine.etcd`) and nothing is converted on the hot path of our own
+(`engine.embedded`).
 """
 
 from __future__ import annotations

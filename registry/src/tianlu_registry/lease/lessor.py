@@ -63,9 +63,8 @@ class Lessor:
     Args:
         backend: holds the records of the leases, which are restored now. Their keys are not in the
             records: the MVCC store attaches them while it restores.
-        ttl_seconds_min: shorter TTLs are raised to this. It should outlast an election, or a
-        change of
-            leader would end leases.
+        ttl_seconds_min: shorter TTLs are raised to this. It should outlast an election, or a change
+            of leader would end leases.
     """
 
     def __init__(self, backend: LeaseBackend, *, ttl_seconds_min: int = 1) -> None:

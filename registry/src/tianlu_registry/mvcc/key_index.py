@@ -5,16 +5,14 @@ A key lives in *generations*: puts, closed by a tombstone. For key k,
     put at 4, put at 6, delete at 7, put at 9     ->   {4, 6, 7t}  {9}
 
 k has a value at 4..6 (the newest put at or before the revision asked), none at 7..8, one from 9
-on. Here the
-generations of a key stand in one ascending list of packed revisions, [4, 6, 7t, 9]: a tombstone
-ends one, so the boundaries need no storage. Looking up is a bisection; the record found holds
-the create revision and version, so those are kept only for the newest generation, where the next
-put needs them.
+on. Here the generations of a key stand in one ascending list of packed revisions, [4, 6, 7t, 9]: a
+tombstone ends one, so the boundaries need no storage. Looking up is a bisection; the record found
+holds the create revision and version, so those are kept only for the newest generation, where the
+next put needs them.
 
 Compaction at C leaves every read at C or later as it was: of a key's revisions up to C only the
-newest stays,
-and not even that one if it is a tombstone older than C. A tombstone exactly at C stays, because
-a watch may start at C.
+newest stays, and not even that one if it is a tombstone older than C. A tombstone exactly at C
+stays, because a watch may start at C.
 
 Most keys of a registry are put once. Such a key's entry is just the packed revision (version 1,
 created then); a `KeyHistory` replaces it with the second revision. Two sorted lists, of keys that

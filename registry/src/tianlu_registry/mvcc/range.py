@@ -30,9 +30,8 @@ class Reader:
     """Reads over the index and the backend.
 
     Args of its methods: `current` is the revision that a read without one sees, and that the
-    answer's
-    header carries; within a writing transaction it is one more than before as soon as something
-    is written.
+    answer's header carries; within a writing transaction it is one more than before as soon as
+    something is written.
     """
 
     __slots__ = ("_backend", "_index")

@@ -1,9 +1,8 @@
 """How a key-value is stored, and how stored bytes become answers and events without re-encoding.
 
 A record is the serialized `mvccpb.KeyValue`. A message that contains it (a RangeResponse, an
-Event) is
-parsed from the record with the field's tag and length before it, which costs a fraction of building
-the message field by field.
+Event) is parsed from the record with the field's tag and length before it, which costs a fraction
+of building the message field by field.
 """
 
 from __future__ import annotations

@@ -39,14 +39,12 @@ class WatchSpec:
 class WatchBatch:
     """All of one watcher's events of one or more whole revisions, in order.
 
-    Watchers that want the same receive the same batch object, so that whoever encodes it may
-    keep the result
-    in `encodings` (keyed as the encoder likes) and serve all of them with one encoding.
+    Watchers that want the same receive the same batch object, so that whoever encodes it may keep
+    the result in `encodings` (keyed as the encoder likes) and serve all of them with one encoding.
 
     Attributes:
-        revision: the store's revision that these events bring the watcher to. Nothing at or
-        before it is
-            still to come.
+        revision: the store's revision that these events bring the watcher to. Nothing at or before
+            it is still to come.
         events: never empty, never changed after delivery.
     """
 
@@ -63,8 +61,8 @@ class WatchSink(Protocol):
 
         Returns:
             False if it cannot be taken now (the stream's backlog is full). The store then keeps
-            nothing for this
-            watcher but its revision, and delivers from history after `Watcher.resume`.
+            nothing for this watcher but its revision, and delivers from history after
+            `Watcher.resume`.
         """
         ...
 

@@ -1,7 +1,7 @@
 """A lean gRPC server as an ASGI application: no grpcio, methods by protobuf descriptors.
 
 It needs a server with HTTP/2 and the ASGI extension for trailers (`http.response.trailers`):
-pyvoy. Why it exists and what it costs: docs/adr/0005-serving.md.
+pyvoy. Why it exists and what it costs: docs/adr/0005-grpc-over-asgi-inside-envoy.md.
 """
 
 from tianlu_registry.api.grpc_asgi.context import RpcContext
