@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tianlu._retry import STREAM_WAIT, Fixed
+from tianlu._retry import STREAM_WAIT, Exponential
 from tianlu._session import Action, Event, ImpossibleEvent, Session, State
 
 POSSIBLE = {
@@ -95,7 +95,7 @@ def test_a_registry_that_is_away_for_long_does_not_end_the_session():
 
 
 def test_lost_session_is_replaced_and_everything_registered_again():
-    session = Session(Fixed(3.0))
+    session = Session(Exponential(3.0, seconds_max=3.0))
     session.handle(Event.NEEDED)
     session.opened(7, 9)
     session.handle(Event.STREAM_UP)

@@ -126,10 +126,6 @@ class Ledger:
         for response in self.outstanding.values():
             response.versions.pop(name, None)
 
-    def wants(self, name: str) -> bool:
-        """Whether Envoy is subscribed to `name`."""
-        return self.wildcard or name in self.subscribed
-
     def due(self, desired: ResourceMap) -> tuple[Resource, ...]:
         """Return what to send next so that Envoy gets `desired`: all at once, or one that was
         refused in company.

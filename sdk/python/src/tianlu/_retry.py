@@ -1,11 +1,10 @@
-"""When to try again: small values for how long to wait and when to stop, which compose.
+"""When to try again: small values for how long to wait, which compose.
 
-    backoff = Exponential(0.05, seconds_max=2.0) * Jitter(0.5)
-    stop = after_attempts(5) | after_seconds(30)
+    wait = FirstAtOnce(Jittered(Exponential(0.05, seconds_max=2.0), share=0.5))
 
-They hold no state and read no clock: the caller says which attempt it was, how much time has gone
-and what the dice say, so a test can check each value.
-Source: the form of tenacity's wait and stop values; full jitter is argued in Brooker, "Exponential
+They hold no state and read no clock: the caller says which attempt it was and what the dice say,
+so a test can check each value.
+Source: the form of tenacity's wait values; full jitter is argued in Brooker, "Exponential
 Backoff And Jitter" (AWS Architecture Blog, 2015).
 """
 
@@ -13,7 +12,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -28,17 +26,6 @@ class Wait(Protocol):
             draw: a random number in [0, 1).
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Fixed:
-    """Always the same wait."""
-
-    wait_seconds: float
-
-    def seconds(self, attempt: int, draw: float) -> float:
-        del attempt, draw
-        return self.wait_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +65,6 @@ class FirstAtOnce:
 
     def seconds(self, attempt: int, draw: float) -> float:
         return 0.0 if attempt == 1 else self.then.seconds(attempt - 1, draw)
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """When to give up. `stop_a | stop_b` gives up as soon as one of them does."""
-
-    reached: Callable[[int, float], bool]
-    """Told the number of failed attempts and the seconds gone since the first began."""
-
-    def __or__(self, other: Stop) -> Stop:
-        return Stop(
-            lambda attempts, gone: self.reached(attempts, gone) or other.reached(attempts, gone)
-        )
-
-
-def after_attempts(count: int) -> Stop:
-    return Stop(lambda attempts, _: attempts >= count)
-
-
-def after_seconds(seconds: float) -> Stop:
-    return Stop(lambda _, gone: gone >= seconds)
 
 
 CALL_WAIT: Final[Wait] = FirstAtOnce(Jittered(Exponential(0.05, seconds_max=1.0), share=0.5))

@@ -105,16 +105,6 @@ class RpcContext:
         client = self.scope.get("client")
         return f"{client[0]}:{client[1]}" if client and client[0] else "unix"
 
-    @property
-    def tls_subject(self) -> str:
-        """The client certificate's subject name; empty without TLS or certificate."""
-        tls = (self.scope.get("extensions") or {}).get("tls") or {}
-        return str(tls.get("client_cert_name") or "")
-
-    def time_remaining(self) -> float | None:
-        """Return the seconds until the deadline, negative after it; None without one."""
-        return None if self.deadline is None else self.deadline - time.monotonic()
-
     # The answer
 
     def set_trailing_metadata(self, metadata: Metadata) -> None:
