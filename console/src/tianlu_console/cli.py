@@ -12,7 +12,7 @@ import typer
 from tianlu_console.logs import configure_logging
 from tianlu_console.settings import CannotStart, ListenAddress, Settings
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
 class LogLevel(StrEnum):

@@ -66,7 +66,10 @@ def up(
 
 
 demo = typer.Typer(
-    no_args_is_help=True, help="Play with the demo shop that `tianlu up --demo` runs."
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Play with the demo shop that `tianlu up --demo` runs.",
 )
 
 

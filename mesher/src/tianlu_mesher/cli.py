@@ -9,7 +9,7 @@ import typer
 
 from tianlu_mesher import options
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
 @app.callback(invoke_without_command=True)

@@ -104,7 +104,9 @@ def as_command(loaded: object, name: str) -> Command:
     if not isinstance(loaded, typer.Typer):
         if not callable(loaded):
             raise TypeError(f"entry point {name} names {loaded!r}, no typer.Typer or function")
-        function, loaded = loaded, typer.Typer(add_completion=False)
+        # Markdown: paragraphs are filled to the terminal's width, however the source breaks them.
+        function = loaded
+        loaded = typer.Typer(add_completion=False, rich_markup_mode="markdown")
         loaded.command(name)(function)
     command = typer.main.get_command(loaded)
     command.name = name
@@ -141,7 +143,13 @@ class LazyGroup(TyperGroup):
         return args[0], as_command(loaded, args[0]), args[1:]
 
 
-app = typer.Typer(cls=LazyGroup, help=_HELP, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=LazyGroup,
+    help=_HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
 
 
 @app.callback()
