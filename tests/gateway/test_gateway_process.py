@@ -30,12 +30,14 @@ async def test_one_entrance_before_unix_sockets(tmp_path: Path) -> None:
         async with ProxyProcess(
             "gateway",
             *("--registry", catalog.endpoint, "--console", f"unix:{console}"),
-            *("--status", f"unix:{status}"),
+            *("--status", f"unix:{status}", "--control-host", "other, gate.test"),
             listen=f"127.0.0.1:{port}",
         ) as gateway:
             assert gateway.addresses["http"] == f"http://127.0.0.1:{port}"
-            assert (await gateway.get("/console/", host="x")).json()["name"] == "console"
-            assert (await gateway.get("/readyz", host="x")).json()["name"] == "status"
+            for host in ("localhost", "Gate.Test:8080"):
+                assert (await gateway.get("/console/", host=host)).json()["name"] == "console"
+                assert (await gateway.get("/readyz", host=host)).json()["name"] == "status"
+            assert (await gateway.get("/console/", host="x")).status_code == 421
             assert (await gateway.get("/s/default/orders/", host="x")).json()["name"] == "a"
             assert "tianlu_gateway_view_revision" in (await gateway.status("/metrics")).text
             assert await gateway.stop() == 0
@@ -46,6 +48,6 @@ async def test_without_a_supervisor_it_answers_for_itself(tmp_path: Path) -> Non
     catalog = CatalogServer(tmp_path / "registry.sock")
     await catalog.start()
     async with ProxyProcess("gateway", "--registry", catalog.endpoint) as gateway:
-        assert (await gateway.get("/readyz", host="x")).text == "ok\n"
-        assert (await gateway.get("/console/", host="x")).status_code == 404
+        assert (await gateway.get("/readyz", host="localhost")).text == "ok\n"
+        assert (await gateway.get("/console/", host="localhost")).status_code == 404
     await catalog.stop()

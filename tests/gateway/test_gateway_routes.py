@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -33,6 +34,7 @@ async def entrance() -> AsyncIterator[EnvoyBench]:
             registry=(SocketAddress("127.0.0.1", registry),),
             console=SocketAddress("127.0.0.1", console),
             status=SocketAddress("127.0.0.1", status),
+            hosts=("tianlu.test", "entrance.default"),
         )
         bench = EnvoyBench(control.role(), control.static_clusters())
         await stack.enter_async_context(bench)
@@ -130,6 +132,46 @@ async def test_other_sites_cannot_call_the_control_plane(entrance: EnvoyBench) -
         # Services and the console judge for themselves.
         assert (await ask(entrance, "/x", host="orders.default", **headers)).status_code == 200
         assert (await ask(entrance, "/console/", **headers)).status_code == 200
+
+
+CONTROL_PATHS = ("/", "/console", "/console/", "/metrics", "/healthz", "/v1/services", "/version")
+
+
+async def test_the_control_plane_is_served_under_its_own_names_only(entrance: EnvoyBench) -> None:
+    port = entrance.url.rpartition(":")[2]
+    allowed = ("127.0.0.1", f"127.0.0.1:{port}", "10.1.2.3:80", "[::1]:8080", "[2001:db8::1]")
+    for host in (*allowed, "localhost", "LocalHost:9", "tianlu.test", "Tianlu.Test:8080"):
+        for path in CONTROL_PATHS:
+            assert (await ask(entrance, path, host=host)).status_code not in {404, 421}, host
+    strangers = ("evil.test", f"evil.test:{port}", "nobody.default", "localhost.evil.test", "1.2.3")
+    for host in (*strangers, "127.0.0.1.evil.test", "xtianlu.test", "tianluxtest", "[::1].evil"):
+        for path in CONTROL_PATHS:
+            answer = await ask(entrance, path, host=host)
+            said = answer.json()
+            assert (answer.status_code, said["error"]) == (421, "misdirected"), (host, path)
+            assert "--control-host" in said["message"]
+            assert said["asked"] == f"GET {host}{path}"
+        # Services are not the control plane: their own hosts and paths stay.
+        assert (await ask(entrance, "/s/default/orders/x", host=host)).status_code == 200
+        assert (await ask(entrance, "/nowhere", host=host)).status_code == 404
+    assert (await ask(entrance, "/metrics", host="orders.default")).json()["name"] == "orders-1"
+
+
+async def test_no_service_takes_a_name_of_the_control_plane(entrance: EnvoyBench) -> None:
+    async with http_upstream("thief") as port:
+        thief = dataclasses.replace(instance("thief", port), service="entrance")
+        await entrance.publish(view(thief, revision=9))
+        answer = await ask(entrance, "/console/", host="entrance.default")
+        assert answer.json()["name"] == "console"
+        assert (await ask(entrance, "/s/default/entrance/")).json()["name"] == "thief"
+
+
+async def test_a_strange_authority_is_told_so_in_grpc(entrance: EnvoyBench) -> None:
+    address = entrance.url.removeprefix("http://")
+    options = [("grpc.default_authority", "evil.test:80")]
+    async with grpc.aio.insecure_channel(address, options=options) as channel:
+        with pytest.raises(grpc.aio.AioRpcError, match="--control-host"):
+            await channel.unary_unary("/etcdserverpb.KV/Say")(b"hi")
 
 
 async def test_the_console_streams_and_upgrades(entrance: EnvoyBench) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from tianlu_standalone.datadir import StartError, read_run
-from tianlu_standalone.preflight import parse_listen
+from tianlu_standalone.preflight import parse_control_hosts, parse_listen
 
 DataDirOption = Annotated[
     Path,
@@ -35,6 +35,15 @@ def up(
     demo: Annotated[
         bool, typer.Option("--demo", help="Also run a small shop and a gentle load on it.")
     ] = False,
+    control_host: Annotated[
+        str,
+        typer.Option(
+            envvar="TIANLU_CONTROL_HOST",
+            metavar="NAME[,NAME]",
+            help="Host names under which the console and the control APIs are served, besides IP "
+            "addresses and localhost.",
+        ),
+    ] = "",
     allow_insecure_listen: Annotated[
         bool,
         typer.Option(
@@ -57,7 +66,13 @@ def up(
     from tianlu_standalone.up import Options, run
 
     try:
-        options = Options(data_dir, parse_listen(listen), demo, allow_insecure_listen)
+        options = Options(
+            data_dir,
+            parse_listen(listen),
+            demo,
+            allow_insecure_listen,
+            parse_control_hosts(control_host),
+        )
         code = asyncio.run(run(options))
     except StartError as error:
         typer.echo(f"tianlu up: {error}", err=True)

@@ -64,7 +64,9 @@ def tianlu(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "tianlu", *arguments)
 
 
-def platform_parts(data: DataDir, listen: str, status_socket: Path) -> tuple[Part, ...]:
+def platform_parts(
+    data: DataDir, listen: str, status_socket: Path, control_hosts: tuple[str, ...] = ()
+) -> tuple[Part, ...]:
     """Return the registry, mesher, console and gateway of one host.
 
     They find each other by unix sockets in the run directory, so none depends on a port that
@@ -74,6 +76,8 @@ def platform_parts(data: DataDir, listen: str, status_socket: Path) -> tuple[Par
         data: a held data directory.
         listen: HOST:PORT of the entrance.
         status_socket: where the supervisor answers /healthz, /readyz and /metrics.
+        control_hosts: names under which the control plane is served besides IP addresses and
+            localhost.
     """
     registry = f"unix:{data.socket('registry')}"
     console = f"unix:{data.socket('console')}"
@@ -127,6 +131,7 @@ def platform_parts(data: DataDir, listen: str, status_socket: Path) -> tuple[Par
                 *common("gateway"),
                 *("--listen", listen, "--registry", registry, "--console", console),
                 *("--status", f"unix:{status_socket}"),
+                *("--control-host", ",".join(control_hosts)),
                 *("--snapshot-dir", str(data.root / "snapshot" / "gateway")),
             ),
             run_file=run_file("gateway"),

@@ -56,6 +56,22 @@ def parse_listen(text: str) -> ListenAddress:
     return ListenAddress(host, int(port))
 
 
+def parse_control_hosts(text: str) -> tuple[str, ...]:
+    """Return the names that --control-host lists, in lower case.
+
+    Raises:
+        StartError: one is no host name.
+    """
+    # Imported here so that `tianlu --help` stays quick.
+    from tianlu_mesher.addresses import parse_host_names
+    from tianlu_mesher.errors import InvalidOption
+
+    try:
+        return parse_host_names("--control-host", text)
+    except InvalidOption as error:
+        raise StartError(str(error)) from error
+
+
 def check_python() -> None:
     """Refuse a Python that is too old.
 

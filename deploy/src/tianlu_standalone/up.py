@@ -37,6 +37,7 @@ class Options:
     listen: ListenAddress
     demo: bool = False
     allow_insecure_listen: bool = False
+    control_hosts: tuple[str, ...] = ()
 
 
 async def run(options: Options) -> int:
@@ -70,7 +71,8 @@ async def _run_held(options: Options, data: DataDir, listen: ListenAddress) -> i
     status = StatusServer(supervisor, status_socket)
     status.start()
     try:
-        supervisor.start(platform_parts(data, str(listen), status_socket))
+        parts = platform_parts(data, str(listen), status_socket, options.control_hosts)
+        supervisor.start(parts)
         if await _first_ready(supervisor, stop):
             _announce(supervisor, entrance)
             if options.demo:

@@ -37,6 +37,15 @@ def gateway(
             "unix:PATH. Default: this gateway, for itself.",
         ),
     ] = "",
+    control_host: Annotated[
+        str,
+        typer.Option(
+            envvar="TIANLU_CONTROL_HOST",
+            metavar="NAME[,NAME]",
+            help="Host names under which the console and the control APIs are served, besides IP "
+            "addresses and localhost.",
+        ),
+    ] = "",
     data_dir: options.DataDir = Path(".tianlu/gateway"),
     snapshot_dir: options.SnapshotDir = None,
     status_listen: options.StatusListen = "127.0.0.1:0",
@@ -56,7 +65,7 @@ def gateway(
     def start() -> NoReturn:
         # Imported here so that `tianlu --help` stays quick.
         from tianlu_gateway.control_plane import STATUS_CLUSTER, ControlPlane
-        from tianlu_mesher.addresses import parse_address, parse_addresses
+        from tianlu_mesher.addresses import parse_address, parse_addresses, parse_host_names
         from tianlu_mesher.prepare import ProxyOptions, launch
 
         endpoints = parse_addresses("--registry", registry)
@@ -64,6 +73,7 @@ def gateway(
             registry=endpoints,
             console=parse_address("--console", console) if console else None,
             status=parse_address("--status", status) if status else None,
+            hosts=parse_host_names("--control-host", control_host),
         )
         launch(
             ProxyOptions(

@@ -7,7 +7,7 @@
     /                             to the console, if there is one
 
 All but the console may be called by browsers from pages of the gateway's own host only; the
-console guards itself.
+console guards itself. None is served under a host name that nobody listed: it may be a page's.
 """
 
 from __future__ import annotations
@@ -47,11 +47,14 @@ class ControlPlane:
         registry: at least one address.
         console: None without a console.
         status: None: the gateway's own agent answers for itself.
+        hosts: names, in lower case, under which all of it is served besides IP addresses and
+            localhost.
     """
 
     registry: tuple[SocketAddress, ...]
     console: SocketAddress | None = None
     status: SocketAddress | None = None
+    hosts: tuple[str, ...] = ()
 
     def role(self) -> Role:
         """Return the gateway's role towards the stages that it shares with the mesher."""
@@ -60,6 +63,7 @@ class ControlPlane:
             edge=True,
             path_prefix=PATH_PREFIX,
             control_routes=tuple(self._routes()),
+            control_hosts=self.hosts,
         )
 
     def static_clusters(self) -> tuple[StaticCluster, ...]:

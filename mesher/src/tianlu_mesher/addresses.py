@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tianlu_mesher.errors import InvalidOption
 from tianlu_mesher.resources.bootstrap import SocketAddress
 
+_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+_HOST_NAME_BYTES_MAX = 253
 _SOCKET_PATH_BYTES_MAX = 107
 """What a unix socket's path may have on Linux (unix(7): sun_path, less its final zero)."""
 
@@ -46,6 +49,19 @@ def parse_addresses(option: str, text: str) -> tuple[SocketAddress, ...]:
     if not parts:
         raise InvalidOption(option, "names no address")
     return tuple(parse_address(option, part) for part in parts)
+
+
+def parse_host_names(option: str, text: str) -> tuple[str, ...]:
+    """Read host names separated by commas; none is fine. They come back in lower case.
+
+    Raises:
+        InvalidOption: one is no host name.
+    """
+    names = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    for name in names:
+        if not _HOST_NAME.fullmatch(name) or len(name) > _HOST_NAME_BYTES_MAX:
+            raise InvalidOption(option, f"{name!r} is no host name; write it without a port")
+    return names
 
 
 def _parse_unix(option: str, path: str) -> SocketAddress:

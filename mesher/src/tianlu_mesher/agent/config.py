@@ -54,5 +54,6 @@ class AgentConfig:
         )
         for name in ("static_clusters", "registry"):
             content[name] = tuple(content[name])
+        role["control_hosts"] = tuple(role["control_hosts"])
         content["status_fd"] = status_fd
         return AgentConfig(role=Role(**role, control_routes=control), **content)

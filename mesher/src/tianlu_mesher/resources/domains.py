@@ -3,7 +3,7 @@
 Domains are shared by all services, and Envoy refuses a whole route configuration in which one
 occurs twice ("http.orders.default" may be the port http of orders, and a service "http.orders").
 They are handed out in this order: default authorities, ports, bare names; within each by service.
-Who comes second goes without.
+Who comes second goes without, and nobody gets a name of the control plane.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tianlu import ServiceKey
+from tianlu_mesher.resources.control_hosts import reserved
 from tianlu_mesher.routing.ir import PortRoute, RoutingPlan
 from tianlu_mesher.routing.role import Role
 
@@ -33,7 +34,8 @@ def host_groups(role: Role, plan: RoutingPlan) -> tuple[HostGroup, ...]:
     """Return every virtual host of `plan`, sorted."""
     granted: dict[str, PortRoute] = {}
     for _, _, domain, route in sorted(_wanted(role, plan), key=lambda each: each[:3]):
-        granted.setdefault(domain, route)
+        if not reserved(role, domain):
+            granted.setdefault(domain, route)
     targets: dict[tuple[str, str], list[str]] = {}
     for domain, route in granted.items():
         targets.setdefault((route.envoy_cluster, route.grpc_envoy_cluster), []).append(domain)

@@ -41,6 +41,7 @@ def local_reply_config() -> dict[str, Any]:
             ),
             _by_status("not_allowed", 403),
             _by_status("not_found", 404),
+            _by_status("misdirected", 421),
             _by_status("not_ready", 503),
             _by_least_status("bad_request", 400),
         ]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tianlu import ServiceKey
 from tianlu_mesher.resources import routes
+from tianlu_mesher.resources.control_hosts import authority_pattern
 from tianlu_mesher.resources.domains import HostGroup, host_groups
 from tianlu_mesher.resources.snapshot import Resource
 from tianlu_mesher.routing.ir import PortRoute, RoutingPlan
@@ -27,6 +28,7 @@ class RouteTable:
 
     def __init__(self, role: Role) -> None:
         self._role = role
+        self._authorities = authority_pattern(role)
         self._basis: tuple[bool, _Routing] | None = None
         self._hosts: dict[HostGroup, bytes] = {}
         self._paths: dict[tuple[str, PortRoute], bytes] = {}
@@ -76,7 +78,7 @@ class RouteTable:
             unknown = routes.answer_route("/", *self._unknown_under_prefix())
             answers[f"{self._role.path_prefix}/"] = [unknown]
         for each in self._role.control_routes:
-            answers[each.path] = [routes.control_route(each), last]
+            answers[each.path] = [*routes.control_routes(each, self._authorities), last]
         fixed = (routes.path_fragment(*each) for each in answers.items())
         content = b"".join((routes.path_tree(), *fixed, *self._paths.values()))
         return routes.virtual_host("everything-else", (_EVERYTHING_ELSE,), content)

@@ -30,6 +30,7 @@ from typing import Any, Final
 from google.protobuf.message import Message
 
 from tianlu_mesher.envoy_api import message_class, packed
+from tianlu_mesher.resources.control_hosts import REFUSAL, REFUSAL_STATUS
 from tianlu_mesher.routing.ir import PortRoute
 from tianlu_mesher.routing.role import ControlRoute, Stream
 
@@ -141,9 +142,22 @@ def path_routes(path: str, route: PortRoute) -> list[dict[str, Any]]:
     return [{**each, **header} for each in (*below, bare)]
 
 
-def control_route(route: ControlRoute) -> dict[str, Any]:
-    """Return the route of a path of the control plane."""
+def control_routes(route: ControlRoute, authorities: str) -> list[dict[str, Any]]:
+    """Return the routes of a path of the control plane.
+
+    Args:
+        authorities: a pattern; who asks under another authority is refused.
+    """
     match: Match = {"path": route.path} if route.exact else {"prefix": route.path}
+    asked = {"name": ":authority", "string_match": {"safe_regex": {"regex": authorities}}}
+    refusal = {"status": REFUSAL_STATUS, "body": {"inline_string": REFUSAL}}
+    return [
+        _control_route(route, {**match, "headers": [asked]}),
+        {"match": match, "direct_response": refusal},
+    ]
+
+
+def _control_route(route: ControlRoute, match: Match) -> dict[str, Any]:
     if route.redirect:
         redirect = {"path_redirect": route.redirect, "response_code": "FOUND"}
         return {"match": match, "redirect": redirect}

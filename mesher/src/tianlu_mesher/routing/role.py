@@ -47,6 +47,8 @@ class Role:
         bare_namespace: services of this namespace are known by their bare name as well; "" none.
         path_prefix: under it stand services as PREFIX/NAMESPACE/SERVICE/…; "" none.
         control_routes: the longest path that fits is taken; no path occurs twice.
+        control_hosts: names, in lower case, under which control routes are served besides IP
+            addresses and localhost.
     """
 
     name: str
@@ -54,3 +56,4 @@ class Role:
     bare_namespace: str = ""
     path_prefix: str = ""
     control_routes: tuple[ControlRoute, ...] = ()
+    control_hosts: tuple[str, ...] = ()
