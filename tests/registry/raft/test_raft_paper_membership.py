@@ -20,6 +20,7 @@ from tianlu_registry.raft import (
     HeartbeatResponse,
     ReadState,
     RequestVote,
+    RequestVoteResponse,
     Role,
     TimeoutNow,
     Transition,
@@ -346,3 +347,49 @@ def test_the_leader_of_two_can_be_removed():
     leader = cluster.leader()
     assert leader is cluster.member(2)
     assert leader.node.status().conf_state == ConfState(ids(2))
+
+
+def test_who_refuses_a_vote_tells_what_is_committed():
+    """Member 1, the removed leader of two, is the only one to know that it is, and its log is
+    longer than that of member 2, who needs its vote by the membership that it knows."""
+    cluster = Cluster(1, voters=2)
+    cluster.elect(1)
+    cluster.member(1).node.propose_conf_change(conf_change(SIMPLE, (REMOVE, 1)))
+    cluster.member(1).work()
+    cluster.member(1).persist(1)
+    cluster.deliver(0)
+    cluster.propose(cluster.member(1))
+    cluster.member(2).work()
+    cluster.member(2).persist(1)
+    cluster.member(2).work()
+    cluster.network[:] = [message for message in cluster.network if message.to == 1]
+    cluster.deliver(0)
+    while cluster.member(1).node.has_ready():
+        cluster.member(1).work()
+    assert cluster.member(1).node.status().conf_state.voters == ids(2)
+    cluster.network.clear()  # what the leader said at last is lost
+    assert cluster.member(2).node.status().conf_state.voters == ids(1, 2)
+    assert cluster.member(2).node.status().last_index < cluster.member(1).node.status().last_index
+    cluster.tick(30)
+    assert cluster.leader() is cluster.member(2)
+    assert cluster.member(2).node.status().conf_state.voters == ids(2)
+
+
+def test_a_candidate_that_learns_of_a_membership_change_gives_up():
+    entries = [Entry(1, 1), change_entry(1, 2, conf_change(SIMPLE, (VOTER, 4)))]
+    member = BenchMember(log=entries)
+    member.become_candidate()
+    refusal = RequestVoteResponse(1, 2, 2, granted=False, commit=2, commit_term=1)
+    member.node.step(refusal)
+    assert member.status.role is Role.FOLLOWER
+    assert member.status.committed == 2
+
+
+def test_what_is_committed_elsewhere_is_believed_only_of_the_same_entries():
+    member = BenchMember(log=[Entry(1, 1), Entry(1, 2)])
+    member.become_candidate()
+    member.step(RequestVoteResponse(1, 2, 2, granted=False, commit=2, commit_term=2))
+    member.step(RequestVoteResponse(1, 2, 1, granted=False, commit=9, commit_term=1))
+    assert member.status.committed == 0
+    member.step(RequestVoteResponse(1, 2, 1, granted=False, commit=1, commit_term=1))
+    assert member.status.committed == 1, "true in every term"

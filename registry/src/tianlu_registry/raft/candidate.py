@@ -6,7 +6,7 @@ Source: Raft, section 5.2; dissertation, section 9.6.
 from __future__ import annotations
 
 from tianlu_registry.raft import follower
-from tianlu_registry.raft.election import count_vote
+from tianlu_registry.raft.election import count_vote, learn_commit
 from tianlu_registry.raft.messages import (
     AppendEntries,
     Heartbeat,
@@ -14,6 +14,7 @@ from tianlu_registry.raft.messages import (
     RequestVoteResponse,
 )
 from tianlu_registry.raft.raft import Raft
+from tianlu_registry.raft.types import Role
 
 
 def on_append_entries(raft: Raft, message: AppendEntries) -> None:
@@ -34,10 +35,14 @@ def on_install_snapshot(raft: Raft, message: InstallSnapshot) -> None:
 
 def on_pre_vote_response(raft: Raft, message: RequestVoteResponse) -> None:
     """Count a pre-vote. A grant names the term that was asked for; one for another is stale."""
+    learn_commit(raft, message)
+    if raft.role is not Role.PRE_CANDIDATE:
+        return
     if message.pre_vote and (not message.granted or message.term == raft.term + 1):
         count_vote(raft, message.sender, granted=message.granted)
 
 
 def on_vote_response(raft: Raft, message: RequestVoteResponse) -> None:
-    if not message.pre_vote:
+    learn_commit(raft, message)
+    if raft.role is Role.CANDIDATE and not message.pre_vote:
         count_vote(raft, message.sender, granted=message.granted)

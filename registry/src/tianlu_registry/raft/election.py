@@ -75,10 +75,46 @@ def on_request_vote(raft: Raft, request: RequestVote) -> None:
     if granted and not request.pre_vote:
         raft.vote = request.sender
         raft.election_elapsed = 0
-    term = request.term if granted else raft.term
+    if granted:
+        raft.writes.hold(
+            RequestVoteResponse(
+                request.sender, raft.id, request.term, granted, pre_vote=request.pre_vote
+            )
+        )
+    else:
+        refuse(raft, request)
+
+
+def refuse(raft: Raft, request: RequestVote) -> None:
+    """Refuse a vote, and tell what is committed.
+
+    A change of membership is in force once a member knows that it is committed. If only members
+    that it removed knew, then those that remain might need their votes for ever, and not get
+    them. Source: raft-rs, which sends its commit index with votes for the same reason.
+    """
+    log = raft.log
     raft.writes.hold(
-        RequestVoteResponse(request.sender, raft.id, term, granted, pre_vote=request.pre_vote)
+        RequestVoteResponse(
+            request.sender,
+            raft.id,
+            raft.term,
+            granted=False,
+            pre_vote=request.pre_vote,
+            commit=log.committed,
+            commit_term=log.term(log.committed),
+        )
     )
+
+
+def learn_commit(raft: Raft, response: RequestVoteResponse) -> None:
+    """Take from a refusal what is committed, if this log has it. Whoever thereby learns of a
+    membership change that it has not applied gives up its candidacy."""
+    log = raft.log
+    if response.commit <= log.committed or not log.matches(response.commit, response.commit_term):
+        return
+    log.commit_to(response.commit)
+    if raft.role is not Role.FOLLOWER and not _may_campaign(raft):
+        raft.become_follower(raft.term, NO_MEMBER)
 
 
 def _may_vote(raft: Raft, request: RequestVote) -> bool:

@@ -45,13 +45,20 @@ class RequestVote:
 
 @dataclass(frozen=True, slots=True)
 class RequestVoteResponse:
-    """The answer. Granted: `term` is the request's. Refused: `term` is the voter's own."""
+    """The answer. Granted: `term` is the request's. Refused: `term` is the voter's own.
+
+    Attributes:
+        commit, commit_term: when refused, how far the voter knows its log to be committed. The
+            candidate may be the last to learn that a membership change is.
+    """
 
     to: MemberId
     sender: MemberId
     term: Term
     granted: bool
     pre_vote: bool = False
+    commit: Index = NO_INDEX
+    commit_term: Term = NO_TERM
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def _ignore(_raft: Raft, _message: Message) -> None:
 HANDLERS: Mapping[Role, Mapping[type[Message], Handler]] = {
     Role.FOLLOWER: {
         RequestVote: election.on_request_vote,
-        RequestVoteResponse: _ignore,
+        RequestVoteResponse: election.learn_commit,
         AppendEntries: follower.on_append_entries,
         AppendEntriesResponse: _ignore,
         Heartbeat: follower.on_heartbeat,
@@ -136,17 +136,15 @@ def _settle_term(raft: Raft, message: TermedMessage) -> bool:
 
 
 def _answer_stale(raft: Raft, message: TermedMessage) -> None:
-    """Tell a stale sender the present term, if it waits for an answer.
+    """Tell a stale sender the present term, if it waits for an answer; or hear what remains true.
 
     For a stale leader this matters: having been cut off from this member while it campaigned, it
     is heard by no one here until it steps down. Source: etcd raft, raft.go, Step.
     """
     if isinstance(message, RequestVote):
-        raft.writes.hold(
-            RequestVoteResponse(
-                message.sender, raft.id, raft.term, granted=False, pre_vote=message.pre_vote
-            )
-        )
+        election.refuse(raft, message)
+    elif isinstance(message, RequestVoteResponse) and raft.role is not Role.LEADER:
+        election.learn_commit(raft, message)  # what is committed is so in every term
     elif isinstance(message, AppendEntries | Heartbeat | InstallSnapshot):
         raft.writes.hold(AppendEntriesResponse(message.sender, raft.id, raft.term, NO_INDEX))
 
