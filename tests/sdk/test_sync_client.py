@@ -8,26 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from sdk_registry import RegistryProcess
 
 import tianlu
 from tianlu._portal import Portal
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def test_generated_modules_are_fresh():
-    done = subprocess.run(
-        [sys.executable, ROOT / "tools/unasync.py", "--check"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, f"run tools/unasync.py\n{done.stdout}{done.stderr}"
 
 
 @pytest.mark.parametrize("name", ["Client", "Mirror", "Registration", "Kv"])

@@ -1,4 +1,4 @@
-"""Format, lint, types, import rules and fresh stubs, as tests: one command runs what CI runs."""
+"""Format, lint, types, import rules and generated code, as tests: one command runs what CI runs."""
 
 import subprocess
 import sys
@@ -17,9 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
         ["-m", "ruff", "check", "."],
         ["-m", "mypy"],
         ["tools/generate_stubs.py", "--check"],
+        ["tools/unasync.py", "--check"],
         ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
     ],
-    ids=["format", "lint", "types", "stubs", "imports"],
+    ids=["format", "lint", "types", "stubs", "unasync", "imports"],
 )
 def test_tidy(command: list[str]) -> None:
     done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
