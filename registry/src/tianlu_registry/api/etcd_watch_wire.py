@@ -51,7 +51,7 @@ class GrpcWatchWire:
         return frame(response.SerializeToString())
 
     def batch(self, batch: WatchBatch, watch_id: int, *, fragment: bool) -> bytes:
-        key = (_SHARED_PART, watch_id, fragment)
+        key = (watch_id, fragment)
         encoded = batch.encodings.get(key)
         if encoded is None:
             encoded = self._encode(batch, watch_id, fragment)

@@ -236,12 +236,15 @@ class WatchHub:
         if revision != self.revision + 1:
             raise InvariantBroken(f"published revision {revision} after {self.revision}")
         self.revision = revision
+        synced = _State.SYNCED
         for group, found in self._synced.events_of(changes, self._history).items():
             batch = WatchBatch(revision, tuple(event for _, event in found))
             for watcher in tuple(group.members):
                 # Another's sink may have cancelled it meanwhile, or it waits for a later revision.
-                if watcher.state is _State.SYNCED and watcher.next_revision <= revision:
-                    self._deliver(watcher, batch)
+                if watcher.state is not synced or watcher.next_revision > revision:
+                    continue
+                if not watcher.sink.deliver(batch):
+                    self._block(watcher, revision)
 
     def catch_up(self, events_max: int) -> bool:
         """Read the next part of history and deliver it to the watchers that are at or in it.
@@ -312,17 +315,20 @@ class WatchHub:
         self._place(watcher)
 
     def _deliver(self, watcher: _HubWatcher, batch: WatchBatch) -> bool:
-        """Return whether the watcher took the batch and still runs; block it if it refused."""
-        first_missed = watcher.next_revision if watcher.state is _State.LAGGING else batch.revision
+        """Return whether a lagging watcher took the batch and still runs; block it if it
+        refused."""
         is_taken = watcher.sink.deliver(batch)
-        if watcher.state is _State.ENDED:
-            return False
         if not is_taken:
+            self._block(watcher, watcher.next_revision)
+        return is_taken and watcher.state is not _State.ENDED
+
+    def _block(self, watcher: _HubWatcher, first_missed: int) -> None:
+        """Set aside a watcher that refused a batch, unless its sink ended it."""
+        if watcher.state is not _State.ENDED:
             self._leave(watcher)
             watcher.next_revision = first_missed
             watcher.state = _State.BLOCKED
             self._blocked[watcher] = None
-        return is_taken
 
     def _bring_through(self, watcher: _HubWatcher, through: int, batches: _Batches) -> None:
         batch = batches.of(watcher)

@@ -164,8 +164,9 @@ class RpcContext:
         """
         if not self.started:
             asyncio.ensure_future(self.start()).add_done_callback(_observe)
-        event = {"type": "http.response.body", "body": data, "more_body": True}
-        return asyncio.ensure_future(self._send(event))
+        sent = self._send({"type": "http.response.body", "body": data, "more_body": True})
+        # pyvoy's is a future already; asking first is a third of the cost of `ensure_future`.
+        return sent if isinstance(sent, asyncio.Future) else asyncio.ensure_future(sent)
 
     # For the adapter: deadline and disconnect
 
