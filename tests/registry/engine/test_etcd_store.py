@@ -34,8 +34,6 @@ from tianlu_registry.errors import (
 )
 from tianlu_registry.mvcc.types import WatchBatch, WatchSpec
 
-WHOLE = b"\0"
-
 
 class Sink:
     """Takes batches while `room` allows."""
