@@ -33,9 +33,12 @@ print("new" if new else "old", found[0] if found else "-", f"{sys.version_info[0
 PYTHON
 }
 
+# Where a Python is looked for, after $TIANLU_PYTHON; the first usable one is taken.
+PYTHONS='python3 python3.11 python3.12 python3.13 /usr/bin/python3'
+
 find_python() {
   local candidate description seen_new='' seen_old=''
-  for candidate in ${TIANLU_PYTHON:-} python3 python3.11 python3.12 python3.13 /usr/bin/python3; do
+  for candidate in ${TIANLU_PYTHON:-} $PYTHONS; do
     candidate=$(command -v "$candidate") || continue
     description=$(describe_python "$candidate") || continue
     case $description in
