@@ -103,6 +103,21 @@ def store() -> FakeStore:
     return FakeStore()
 
 
+async def test_requests_wait_while_the_backlog_is_full(store: FakeStore) -> None:
+    """Answers to requests are bounded too: a client that asks and never reads costs a bound."""
+    stream = Stream(store, backlog_bytes_max=100)
+    stream.stalled = True
+    progress = WatchRequest(progress_request=WatchProgressRequest())
+    for _ in range(50):
+        await stream.ask(progress)
+    assert sum(map(len, stream.written)) < 100 + len(stream.written[0])
+    while stream.unsent:
+        stream.unsent.pop(0).set_result(None)
+        await settle()
+    assert len(stream.responses) == 50
+    await stream.end()
+
+
 async def test_created_events_cancelled(store: FakeStore) -> None:
     stream = Stream(store)
     (created,) = await stream.create()

@@ -30,6 +30,7 @@ from tianlu_registry.errors import (
     InvalidArgument,
     ServiceNotFound,
     SessionNotFound,
+    Stopped,
     Unavailable,
 )
 from tianlu_registry.governance import Governance, GovernanceConfig
@@ -316,6 +317,29 @@ async def test_min_revision_that_does_not_come(store: Store) -> None:
             await governance.queries.list_services(ListServicesRequest(min_revision=10**9))
         with pytest.raises(InvalidArgument, match="min_revision"):
             await governance.queries.list_services(ListServicesRequest(min_revision=-1))
+
+
+async def test_who_waits_for_a_revision_leaves_nothing_behind(embedded: Store) -> None:
+    async with Governance.start(
+        embedded, GovernanceConfig(revision_wait_seconds=0.2)
+    ) as governance:
+        request = ListServicesRequest(min_revision=10**9)
+        with pytest.raises(Unavailable):
+            await governance.queries.list_services(request)
+        cancelled = asyncio.create_task(governance.queries.list_services(request))
+        await until(lambda: governance.feed._waiting)
+        cancelled.cancel()
+        await asyncio.gather(cancelled, return_exceptions=True)
+        assert len(governance.feed._waiting) == 0
+
+
+async def test_who_waits_for_a_revision_hears_of_the_stop(embedded: Store) -> None:
+    async with Governance.start(embedded, GovernanceConfig()) as governance:
+        request = ListServicesRequest(min_revision=10**9)
+        waiting = asyncio.create_task(governance.queries.list_services(request))
+        await until(lambda: governance.feed._waiting)
+    with pytest.raises(Stopped):
+        await waiting
 
 
 async def test_a_loaded_catalogue_shows_everything_at_once(

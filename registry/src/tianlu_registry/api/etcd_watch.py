@@ -3,7 +3,8 @@
 Backlog. Nothing is queued here: a response goes to the connection at once, and what the connection
 has not yet taken is counted. Beyond `backlog_bytes_max` on one stream a batch is refused, the
 store keeps only that watcher's revision, and when half of the backlog has gone the watcher goes on
-from history. So a slow client costs a bound, and sees every event all the same.
+from history. What the client asks for waits too while the backlog is full, so its answers are
+bounded alike. So a slow client costs a bound, and sees every event all the same.
 
 Promises, in this order on the wire for each watch: `created`; its events, each revision once,
 ascending; `canceled`, if it is. A progress response of revision R comes behind every event up to R.
@@ -120,6 +121,7 @@ class WatchServicer:
         self._streams.add(stream)
         try:
             async for request in requests:
+                await stream.room()
                 stream.handle(request)
             await asyncio.get_running_loop().create_future()
         finally:
@@ -152,6 +154,13 @@ class _Watch:
     def ended(self, error: Exception) -> None:
         self._stream.ended(self, error)
 
+    def stop(self) -> None:
+        """Cancel. Watch and watcher let go of each other, or only the cycle collector could free
+        them, and their stream with them."""
+        watcher, self.watcher = self.watcher, None
+        if watcher is not None:
+            watcher.cancel()
+
 
 class WatchStream:
     """The watches of one stream. `handle` is called for each request, `close` at the end."""
@@ -174,11 +183,18 @@ class WatchStream:
         self._watches: dict[int, _Watch] = {}
         self._refused: dict[_Watch, None] = {}
         self._unsent_bytes = 0
+        self._room: asyncio.Future[None] | None = None  # who waits for room
         self._next_id = 0
         self._progress_timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._watches)
+
+    async def room(self) -> None:
+        """Wait while the backlog is full."""
+        while self._unsent_bytes >= self._backlog_bytes_max:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
 
     def handle(self, request: WatchRequest) -> None:
         """Do what the client asks. A request that asks nothing is ignored, as etcd does."""
@@ -199,8 +215,7 @@ class WatchStream:
         if self._progress_timer is not None:
             self._progress_timer.cancel()
         for watch in self._watches.values():
-            if watch.watcher is not None:
-                watch.watcher.cancel()
+            watch.stop()
         self._watches.clear()
         self._refused.clear()
 
@@ -224,7 +239,7 @@ class WatchStream:
             self.ended(watch, error)
             return
         if watch.watch_id not in self._watches:
-            watch.watcher.cancel()  # it ended while it was made
+            watch.stop()  # it ended while it was made
         elif watch in self._refused:
             self._resume_if_room()
         if request.progress_notify and self._progress_timer is None:
@@ -253,8 +268,7 @@ class WatchStream:
     def _cancel(self, watch_id: int) -> None:
         watch = self._forget(watch_id)
         if watch is not None:
-            if watch.watcher is not None:
-                watch.watcher.cancel()
+            watch.stop()
             self._respond(watch_id, canceled=True)
 
     def _forget(self, watch_id: int) -> _Watch | None:
@@ -279,6 +293,7 @@ class WatchStream:
         if isinstance(error, Stopped):
             self.abort(error)
         elif self._forget(watch.watch_id) is not None:
+            watch.stop()
             revision = error.compact_revision if isinstance(error, Compacted) else 0
             self._respond(
                 watch.watch_id,
@@ -310,7 +325,7 @@ class WatchStream:
         """Tell each watch that asked for it and had no events since the last time."""
         for watch in self._watches.values():
             if watch.progress_notify and watch.watcher is not None:
-                if watch.quiet:
+                if watch.quiet and self._unsent_bytes < self._backlog_bytes_max:
                     self._respond(watch.watch_id, revision=watch.watcher.synced_revision)
                 watch.quiet = True
         self._schedule_progress()
@@ -349,8 +364,13 @@ class WatchStream:
         self._unsent_bytes -= size
         if future.cancelled() or future.exception() is not None:
             self._call.disconnected()
-        elif self._refused:
+            return
+        if self._refused:
             self._resume_if_room()
+        if self._room is not None and self._unsent_bytes < self._backlog_bytes_max:
+            room, self._room = self._room, None
+            if not room.done():
+                room.set_result(None)
 
     def _resume_if_room(self) -> None:
         if self._unsent_bytes > self._backlog_bytes_max // 2:

@@ -12,11 +12,12 @@ the old one, which is shown, and says how old it is, until then.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+
+from sortedcontainers import SortedList
 
 from tianlu._proto.etcd.rpc_pb2 import PutRequest, RangeRequest
 from tianlu_registry.catalog import keys, messages
@@ -55,7 +56,7 @@ class ViewFeed:
         self._ended = asyncio.Event()
         self._end: Exception | None = None
         self._watcher: Watcher | None = None
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []  # a heap by revision
+        self._waiting: SortedList[tuple[int, int, asyncio.Future[None]]] = SortedList()
         self._order = itertools.count()
         self._barrier: asyncio.Task[None] | None = None
 
@@ -136,7 +137,7 @@ class ViewFeed:
             seconds: how long at most; None for the configured time.
 
         Raises:
-            Unavailable: it did not get there in time.
+            Unavailable: it did not get there in time, or the registry stops.
         """
         await self.wait_ready()
         if revision <= self.revision:
@@ -153,11 +154,17 @@ class ViewFeed:
 
     async def _wait_revision(self, revision: int) -> None:
         while revision > self.revision:
-            reached = asyncio.get_running_loop().create_future()
-            heapq.heappush(self._waiting, (revision, next(self._order), reached))
-            await asyncio.wait({reached}, timeout=_BARRIER_AFTER_SECONDS)
-            if not reached.done():
-                reached.cancel()
+            reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiter = (revision, next(self._order), reached)
+            self._waiting.add(waiter)
+            try:
+                await asyncio.wait({reached}, timeout=_BARRIER_AFTER_SECONDS)
+            finally:
+                # Whoever gives up leaves nothing: the revision asked for may never come.
+                self._waiting.discard(waiter)
+            if reached.done():
+                reached.result()
+            else:
                 self._ensure_barrier(revision)
 
     def _ensure_barrier(self, revision: int) -> None:
@@ -282,6 +289,6 @@ class ViewFeed:
 
     def _wake_waiting(self) -> None:
         while self._waiting and self._waiting[0][0] <= self.view.revision:
-            reached = heapq.heappop(self._waiting)[2]
+            reached = self._waiting.pop(0)[2]
             if not reached.done():
                 reached.set_result(None)
