@@ -139,7 +139,14 @@ CONTROL_PATHS = ("/", "/console", "/console/", "/metrics", "/healthz", "/v1/serv
 
 async def test_the_control_plane_is_served_under_its_own_names_only(entrance: EnvoyBench) -> None:
     port = entrance.url.rpartition(":")[2]
-    allowed = ("127.0.0.1", f"127.0.0.1:{port}", "10.1.2.3:80", "[::1]:8080", "[2001:db8::1]")
+    allowed = (
+        "127.0.0.1",
+        f"127.0.0.1:{port}",
+        "10.1.2.3:80",
+        "[::1]:8080",
+        "[2001:db8::1]",
+        "tmp%2Fgateway.sock",
+    )
     for host in (*allowed, "localhost", "LocalHost:9", "tianlu.test", "Tianlu.Test:8080"):
         for path in CONTROL_PATHS:
             assert (await ask(entrance, path, host=host)).status_code not in {404, 421}, host
@@ -188,13 +195,26 @@ async def test_strangers_cannot_say_who_they_are(entrance: EnvoyBench) -> None:
         "x_forwarded_for": "10.9.9.9",
         "x_forwarded_proto": "https",
         "x_envoy_internal": "true",
+        "x_envoy_attempt_count": "9",
+        "x_envoy_upstream_rq_timeout_ms": "1",
+        "x_forwarded_host": "evil.test",
+        "x_forwarded_port": "1",
+        "x_forwarded_prefix": "/evil",
+        "x_real_ip": "10.9.9.9",
+        "forwarded": "for=10.9.9.9",
     }
     headers = (await ask(entrance, "/", host="orders.default", **forged)).json()["headers"]
     said, seen = headers["x-forwarded-for"].split(",")
     assert said == "10.9.9.9"
     assert seen != said  # the peer's real address comes last
     assert headers["x-forwarded-proto"] == "http"
-    assert "x-envoy-internal" not in headers
+    external = "x-envoy-external-address"  # Envoy's own word for the peer
+    dropped = {name.replace("_", "-") for name in forged} | {"x-envoy-internal"}
+    dropped -= {"x-forwarded-for", "x-forwarded-proto"}
+    assert not dropped & headers.keys()
+    assert {name for name in headers if name.startswith("x-envoy-")} <= {external}
+    by_path = (await ask(entrance, "/s/default/orders/", **forged)).json()["headers"]
+    assert by_path["x-forwarded-prefix"] == "/s/default/orders"
 
 
 async def test_before_there_is_a_view_the_control_plane_is_there_already() -> None:

@@ -90,7 +90,7 @@ async def test_names_are_resolved_when_they_are_wanted() -> None:
     found: list[dict[str, str]] = []
     resolver = Resolver(found.append)
     task = asyncio.create_task(resolver.run())
-    resolver.want(frozenset({"localhost", "no-such-host.invalid"}))
+    resolver.want(frozenset({"localhost", "no-such-host.invalid", "x" * 64}))
     await until(lambda: bool(found))
     assert found == [{"localhost": "127.0.0.1"}]
     resolver.want(frozenset())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from tianlu_mesher.agent.config import AgentConfig
 from tianlu_mesher.errors import InvalidOption
 from tianlu_mesher.launch import ports
 from tianlu_mesher.launch.plan import LaunchPlan
-from tianlu_mesher.prepare import ProxyOptions, prepare
+from tianlu_mesher.prepare import ProxyOptions, _socket_dir, prepare
 from tianlu_mesher.resources.bootstrap import SocketAddress
 from tianlu_mesher.routing.role import ControlRoute, Role
 
@@ -83,6 +85,32 @@ def test_a_port_of_the_kernels_choice_is_taken_again_if_it_is_free(tmp_path: Pat
     plan = LaunchPlan.read(prepare(options(tmp_path)))
     assert plan.listen == f"127.0.0.1:{port}"
     socket.socket(fileno=plan.status_fd).close()
+
+
+def test_a_host_name_to_listen_on_is_resolved_because_envoy_does_not(tmp_path: Path) -> None:
+    path = prepare(options(tmp_path, listen="localhost:0", status_listen="localhost:0"))
+    plan = LaunchPlan.read(path)
+    os.close(plan.status_fd)
+    assert plan.listen == "127.0.0.1:0"
+    boot = json.loads(Path(plan.bootstrap).read_text())
+    (listener,) = boot["static_resources"]["listeners"]
+    assert listener["address"]["socket_address"]["address"] == "127.0.0.1"
+
+
+def test_a_directory_for_sockets_that_others_may_enter_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    deep = tmp_path / ("d" * 90)
+    path = prepare(options(deep, status_listen="localhost:0"))
+    plan = LaunchPlan.read(path)
+    os.close(plan.status_fd)
+    sockets = Path(plan.xds_socket).parent
+    assert sockets.parent == tmp_path
+    sockets.rmdir()
+    sockets.symlink_to(tmp_path)
+    with pytest.raises(InvalidOption, match=r"--data-dir: .* belongs to another user"):
+        _socket_dir(deep / "data")
 
 
 def test_the_run_file_of_one_that_was_killed_is_removed(tmp_path: Path) -> None:

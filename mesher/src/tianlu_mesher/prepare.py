@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import stat
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -184,21 +185,23 @@ def _lock(data_dir: Path) -> None:
 
 
 def _usable(option: str, address: SocketAddress, remembered: int) -> SocketAddress:
-    """Return where to listen: as asked, or on the remembered port if any port would do.
+    """Return where to listen: as asked, or on the remembered port if any port would do. A name is
+    resolved, because Envoy listens on addresses only.
 
     Raises:
         InvalidOption: nobody can listen there now.
     """
     if address.path:
         return address
-    if address.port == 0 and remembered and ports.is_free(address.host, remembered):
-        return SocketAddress(address.host, remembered)
+    port = address.port
+    if port == 0 and remembered and ports.is_free(address.host, remembered):
+        port = remembered
     try:
-        ports.bind(address.host, address.port).close()
+        with ports.bind(address.host, port) as bound:
+            return SocketAddress(bound.getsockname()[0], port)
     except OSError as error:
         reason = error.strerror or str(error)
         raise InvalidOption(option, f"cannot listen on {address}: {reason}") from error
-    return address
 
 
 def _listening(address: SocketAddress) -> socket.socket:
@@ -216,7 +219,9 @@ def _socket_dir(data_dir: Path) -> Path:
         digest = blake2b(str(data_dir).encode(), digest_size=8).hexdigest()
         path = Path(tempfile.gettempdir()) / f"tianlu-{os.getuid()}-{digest}"
     path.mkdir(mode=0o700, exist_ok=True)
-    if path.stat().st_uid != os.getuid():
+    # The name under /tmp can be guessed: trust only a directory that is ours alone.
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise InvalidOption("--data-dir", f"{path} belongs to another user")
     return path
 

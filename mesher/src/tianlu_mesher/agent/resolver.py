@@ -61,7 +61,7 @@ class Resolver:
         try:
             async with self._limit, asyncio.timeout(_LOOKUP_TIMEOUT_SECONDS):
                 found = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-        except (OSError, TimeoutError) as error:
+        except (OSError, UnicodeError, TimeoutError) as error:  # UnicodeError: no host name at all
             logger.warning("resolver.lookup.failed name=%s error=%r", name, str(error))
             return name, self.addresses.get(name)
         # IPv4 first, then by number: the same answer whatever order the name service gives.

@@ -20,7 +20,13 @@ REFUSAL: Final = (
     "list the name in the gateway's --control-host"
 )
 REFUSAL_STATUS: Final = 421
-_ALWAYS: Final = ("localhost", r"[0-9]{1,3}([.][0-9]{1,3}){3}", r"\[[0-9a-f:.]+\]")
+_ALWAYS: Final = (
+    "localhost",
+    r"[0-9]{1,3}([.][0-9]{1,3}){3}",
+    r"\[[0-9a-f:.]+\]",
+    # gRPC on a unix socket says the socket's path. Browsers allow no % in a host.
+    r"[^/:@]*%2f[^/:@]*",
+)
 
 
 def authority_pattern(role: Role) -> str:

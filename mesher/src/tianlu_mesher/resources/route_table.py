@@ -44,7 +44,11 @@ class RouteTable:
             self._hosts = {each: self._hosts.get(each) or self._host(each) for each in groups}
             self._paths = self._path_fragments(plan)
             self.domains = (*(name for each in groups for name in each.domains), _EVERYTHING_ELSE)
-            content = (routes.head(), *self._hosts.values(), self._default_host(plan.loaded))
+            content = (
+                routes.head(edge=self._role.edge),
+                *self._hosts.values(),
+                self._default_host(plan.loaded),
+            )
             self._resource = Resource.of_bytes(routes.ROUTE_CONFIGURATION, b"".join(content))
         return self._resource
 

@@ -50,6 +50,16 @@ SAME_ORIGIN_FILTER: Final = "tianlu.same_origin"
 SERVED_BY_HEADER: Final = "x-tianlu-served-by"
 FORWARDED_PREFIX_HEADER: Final = "x-forwarded-prefix"
 
+# Envoy itself sets or drops x-forwarded-for, x-forwarded-proto and most of x-envoy-*.
+_PROXY_HEADERS: Final = (
+    "forwarded",
+    "x-envoy-attempt-count",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    FORWARDED_PREFIX_HEADER,
+    "x-real-ip",
+)
+
 PLAIN_IDLE_TIMEOUT = timedelta(minutes=5)
 STREAM_IDLE_TIMEOUT = timedelta(hours=1)
 NEVER = timedelta(0)
@@ -64,12 +74,19 @@ Match = dict[str, Any]
 _VIRTUAL_HOSTS_TAG: Final = bytes([_RouteConfiguration.VIRTUAL_HOSTS_FIELD_NUMBER << 3 | 2])
 
 
-def head() -> bytes:
-    """Return the serialized RouteConfiguration without its virtual hosts."""
+def head(*, edge: bool) -> bytes:
+    """Return the serialized RouteConfiguration without its virtual hosts.
+
+    Args:
+        edge: whether callers are strangers, who must not say what only a proxy may say.
+    """
     return _bytes(
         _RouteConfiguration(
             name=ROUTE_CONFIGURATION,
             ignore_port_in_host_matching=True,
+            request_headers_to_remove=_PROXY_HEADERS if edge else (),
+            # First what is removed here, then what a route adds.
+            most_specific_header_mutations_wins=True,
             response_headers_to_add=[
                 _header(SERVED_BY_HEADER, "%UPSTREAM_METADATA(tianlu:instance)%")
             ],
