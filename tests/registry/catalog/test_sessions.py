@@ -13,6 +13,8 @@ from registry.catalog.conftest import QUICK
 from tianlu._proto.etcd.rpc_pb2 import LeaseTimeToLiveRequest
 from tianlu._proto.v1.catalog_pb2 import RegisterRequest
 from tianlu._proto.v1.model_pb2 import Instance, Liveness
+from tianlu_registry.catalog import plans
+from tianlu_registry.catalog.holding import Holding
 from tianlu_registry.catalog.keys import InstanceName
 from tianlu_registry.engine.store import Store
 from tianlu_registry.errors import InvalidArgument
@@ -75,6 +77,19 @@ async def test_a_quick_reconnect_marks_nobody(governance: Governance, namespace:
     assert one(governance, namespace) == before
 
 
+async def test_each_break_has_its_own_grace(governance: Governance, namespace: str) -> None:
+    session = await streamed(governance, registration(0, namespace))
+    grace = QUICK.stream_grace_seconds
+    governance.sessions.stream_closed(session)
+    await asyncio.sleep(0.3 * grace)
+    governance.sessions.stream_opened(session)
+    await asyncio.sleep(0.5 * grace)
+    broke = time.monotonic()
+    governance.sessions.stream_closed(session)
+    await until(lambda: suspects(governance, namespace) == ["orders-1"])
+    assert time.monotonic() - broke >= grace
+
+
 async def test_a_second_stream_keeps_a_session_alive(
     governance: Governance, namespace: str
 ) -> None:
@@ -134,6 +149,26 @@ async def test_a_restarted_owner_takes_over_its_suspect_self(
     assert taken.health.liveness != Liveness.LIVENESS_SUSPECT
     await governance.sessions.close(dead)
     assert one(governance, namespace).session_id == session
+
+
+async def test_a_session_that_came_back_meanwhile_keeps_its_instance(
+    governance: Governance, namespace: str, store: Store
+) -> None:
+    """The takeover was planned on a mark that the owner has since disproved."""
+    owner = await streamed(governance, registration(0, namespace))
+    governance.sessions.stream_closed(owner)
+    await until(lambda: suspects(governance, namespace) == ["orders-1"])
+    name = InstanceName(namespace, "orders", "orders-1")
+    seen = Holding.of_entry(governance.feed.view.entry(name))
+    read = plans.holding_read(await store.txn(plans.read_holding(name)))
+    assert (seen.suspect, seen.status_revision) == (True, read.status_revision)
+    await governance.sessions.renew(owner)
+    await until(lambda: suspects(governance, namespace) == [])
+    other, _ = await governance.sessions.open(60, "other")
+    for held in (seen, read):
+        late = plans.put_instance(name, held, one(governance, namespace), other, alive=True)
+        assert not (await store.txn(late)).succeeded
+    assert one(governance, namespace).session_id == owner
 
 
 async def test_registering_again_clears_suspicion(governance: Governance, namespace: str) -> None:

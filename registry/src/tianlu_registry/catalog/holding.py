@@ -32,12 +32,14 @@ class Holding:
         session_id: the lease of that key.
         owner: what the owner said last; None if there is no key.
         suspect: the registry has marked it.
+        status_revision: of the key that says so; 0 if there is none.
     """
 
     mod_revision: int = 0
     session_id: int = 0
     owner: Instance | None = None
     suspect: bool = False
+    status_revision: int = 0
 
     @classmethod
     def of_entry(cls, entry: InstanceEntry | None) -> Holding:
@@ -49,6 +51,7 @@ class Holding:
             entry.joined.session_id,
             owner_part(entry.message()),
             entry.joined.suspect,
+            entry.health_revision,
         )
 
     @classmethod
@@ -62,6 +65,7 @@ class Holding:
             instance.lease,
             Instance.FromString(instance.value),
             health.liveness == Liveness.LIVENESS_SUSPECT,
+            status.mod_revision if status is not None else 0,
         )
 
     def check_registrable(self, name: InstanceName, session_id: int) -> None:

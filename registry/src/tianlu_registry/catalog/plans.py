@@ -56,7 +56,11 @@ def put_instance(
     success = [RequestOp(request_put=put)]
     if alive:
         success.append(_delete(keys.status_key(name)))
-    return TxnRequest(compare=[_unchanged(name, held)], success=success, failure=_reads(name))
+    compare = [_unchanged(name, held)]
+    if held.suspect and lease != held.session_id:
+        # A takeover rests on the mark: a session that came back meanwhile keeps its instance.
+        compare.append(_at_revision(keys.status_key(name), held.status_revision))
+    return TxnRequest(compare=compare, success=success, failure=_reads(name))
 
 
 def confirm_instance(name: InstanceName, held: Holding) -> TxnRequest:

@@ -89,7 +89,7 @@ class Sessions:
         if session is not None:
             session.broken_at = None
         if any(entry.joined.suspect for entry in self._feed.view.of_session(session_id)):
-            self._ensure_reconciled(session_id, 0.0)
+            self._ensure_reconciled(session_id)
         return ttl
 
     async def close(self, session_id: int) -> int:
@@ -124,7 +124,7 @@ class Sessions:
         if session.streams > 0 or self._draining:
             return
         session.broken_at = time.monotonic()
-        self._ensure_reconciled(session_id, self._config.stream_grace_seconds)
+        self._ensure_reconciled(session_id)
 
     def drain(self) -> None:
         """This node is about to stop: streams that break from now on say nothing about their
@@ -157,27 +157,35 @@ class Sessions:
 
     # Marks
 
-    def _ensure_reconciled(self, session_id: int, grace_seconds: float) -> None:
+    def _ensure_reconciled(self, session_id: int) -> None:
         session = self._sessions.setdefault(session_id, _Session())
         if session.task is None:
             session.task = asyncio.create_task(
-                self._reconcile(session_id, session, grace_seconds), name="session-marks"
+                self._reconcile(session_id, session), name="session-marks"
             )
 
-    async def _reconcile(self, session_id: int, session: _Session, grace_seconds: float) -> None:
+    async def _reconcile(self, session_id: int, session: _Session) -> None:
         """Bring the marks of a session's instances to what is wanted, which may change while
         this runs."""
         try:
-            if grace_seconds:
-                await asyncio.sleep(grace_seconds)
-                if self._most_broke_together(session):
-                    await asyncio.sleep(self._config.mass_break_seconds - grace_seconds)
             for _ in range(_ATTEMPTS_MAX):
+                await self._wait_grace(session)
                 if not await self._mark(session_id, session):
                     return
             logger.warning("session.marks_unsettled id=%d attempts=%d", session_id, _ATTEMPTS_MAX)
         finally:
             session.task = None
+
+    async def _wait_grace(self, session: _Session) -> None:
+        """Wait until the owner has had its time to reconnect since the stream broke last."""
+        while (broken_at := session.broken_at) is not None:
+            waited = time.monotonic() - broken_at
+            grace = self._config.stream_grace_seconds
+            if waited >= grace and self._most_broke_together(session):
+                grace = self._config.mass_break_seconds
+            if waited >= grace:
+                return
+            await asyncio.sleep(grace - waited)
 
     async def _mark(self, session_id: int, session: _Session) -> bool:
         """Write the marks that are missing now. Return whether there may be more to do."""
