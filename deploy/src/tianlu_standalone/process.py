@@ -100,7 +100,8 @@ class PartProcess:
                 break
             restart, delay = restart.after_death(time.monotonic() - started)
             self.restarts += 1
-            reason = self._log.last_words()
+            # Who is killed has no time to say why; the newest line is about something else.
+            reason = self._log.last_words() if code >= 0 else ""
             self._say(
                 f"{self.part.name} ended ({_describe(code)}), starting it again in {delay:.1f} s"
                 + (f"; its last words: {reason}" if reason else "")
