@@ -7,7 +7,6 @@ listens only after startup, so nothing is served before the node has caught up.
 from __future__ import annotations
 
 import contextlib
-import gc
 import hmac
 import importlib.metadata
 import logging
@@ -46,6 +45,7 @@ from tianlu_registry.governance import Governance
 from tianlu_registry.governance.metrics import CatalogCollector
 from tianlu_registry.node.datadir import DataDirUnusable
 from tianlu_registry.node.metrics import NodeCollector
+from tianlu_registry.server.collector import set_up_collector
 from tianlu_registry.server.errors import EXIT_CANNOT_CREATE, EXIT_UNAVAILABLE, EXIT_USAGE
 from tianlu_registry.server.launcher import (
     ALIVE_PATH,
@@ -59,10 +59,6 @@ from tianlu_registry.server.settings import SETTINGS_VARIABLE, RegistrySettings
 _log = logging.getLogger(__name__)
 
 _EXIT_SOFTWARE = 70
-
-_GC_THRESHOLDS = (50_000, 20, 100)
-"""Requests make many objects and hardly a reference cycle. With Python's own thresholds the cycle
-collector takes a twentieth of the CPU under load; with these it does not show."""
 
 
 @dataclass(slots=True)
@@ -121,7 +117,6 @@ class RegistryApp:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _start(self, stack: AsyncExitStack) -> Apis:
-        gc.set_threshold(*_GC_THRESHOLDS)
         store, collectors = await stack.enter_async_context(_engine(self._settings))
         governance = await stack.enter_async_context(Governance.start(store))
         # So that a node answers /readyz with yes as soon as it listens. One whose catalogue takes
@@ -129,9 +124,7 @@ class RegistryApp:
         with contextlib.suppress(Unavailable):
             await governance.feed.wait_ready()
         apis = self._compose(store, governance, collectors)
-        # What recovery has loaded stays: the collector need not look at it again and again.
-        gc.collect()
-        gc.freeze()
+        set_up_collector()
         return apis
 
     def _compose(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -198,6 +200,23 @@ async def test_spec_carries_filters_and_prev_kv(store: FakeStore) -> None:
     spec = store.watchers[0].spec
     assert (spec.no_put, spec.no_delete, spec.prev_kv) == (True, False, True)
     await stream.end()
+
+
+async def test_an_ended_stream_leaves_nothing_to_the_cycle_collector(store: FakeStore) -> None:
+    """The collector does not look at what is old: see `server.collector`."""
+    gc.disable()
+    try:
+        stream = Stream(store)
+        await stream.create()
+        await stream.create()
+        await stream.ask(WatchRequest(cancel_request=WatchCancelRequest(watch_id=0)))
+        served = [weakref.ref(watcher) for watcher in store.watchers]
+        store.watchers.clear()
+        await stream.end()
+        del stream
+        assert [reference() for reference in served] == [None, None]
+    finally:
+        gc.enable()
 
 
 async def test_backlog_is_bounded_and_resumed(store: FakeStore) -> None:
