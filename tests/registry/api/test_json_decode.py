@@ -114,3 +114,33 @@ def test_input_that_is_not_text_or_too_deep() -> None:
 def test_garbage_never_does_anything_else(text: bytes) -> None:
     with contextlib.suppress(InvalidArgument):
         decode_json(text, TxnRequest)
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        (b'{"limit":' + b"1" * 5000 + b"}", "body"),
+        (b'{"\\ud800":1}', "body"),
+        (b'{"sort_order":true}', "sort_order"),
+    ],
+)
+def test_what_python_reads_and_no_message_holds(text: bytes, field: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        decode_json(text, RangeRequest)
+    assert refused.value.field == field
+    str(refused.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        (b'{"version":"\\ud800"}', "version"),
+        (b'{"metadata":{"a":"\\ud800"}}', "metadata.a"),
+        (b'{"metadata":{"\\ud800":"a"}}', "body"),
+    ],
+)
+def test_half_a_character_is_refused(text: bytes, field: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        decode_json(text, Instance)
+    assert refused.value.field == field
+    str(refused.value).encode()

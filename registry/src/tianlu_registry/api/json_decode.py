@@ -63,17 +63,31 @@ def _parse(text: bytes) -> object:
         raise InvalidArgument(
             "body", f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
         ) from error
+    except ValueError as error:  # Python's bound for the digits of an integer
+        raise InvalidArgument("body", "has a number of too many digits") from error
     except RecursionError as error:
         raise InvalidArgument("body", "is nested too deeply") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
+    for name in content:
+        if not _is_unicode(name):
+            raise InvalidArgument("body", f"has the name {name!a}, half of a surrogate pair")
     if len(content) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise InvalidArgument(twice, "is given twice")
     return content
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether a text can be written as UTF-8. JSON's escapes can name half a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _no_constant(name: str) -> float:
@@ -176,6 +190,8 @@ def _string(field: FieldDescriptor, value: object, path: str) -> str | bytes:
         what = "base64 text" if field.type == FieldDescriptor.TYPE_BYTES else "a string"
         raise InvalidArgument(path, f"must be {what}, not {_kind(value)}")
     if field.type != FieldDescriptor.TYPE_BYTES:
+        if not _is_unicode(value):
+            raise InvalidArgument(path, "has half of a surrogate pair, which is no character")
         return value
     # Both alphabets and missing padding are allowed by ProtoJSON.
     text = value.replace("-", "+").replace("_", "/").rstrip("=")
@@ -202,8 +218,9 @@ def _enum(field: FieldDescriptor, value: object, path: str) -> int:
     known = enum.values_by_name
     if isinstance(value, str) and value in known:
         return known[value].number
-    if isinstance(value, int) and value in enum.values_by_number:
-        return value
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if is_number and value in enum.values_by_number:
+        return cast("int", value)
     raise InvalidArgument(path, f"must be one of {', '.join(known)}")
 
 
