@@ -35,6 +35,7 @@ class RunningLauncher:
         self.launcher = launcher
         self.urls = urls
         self.served = 0
+        self.telling_fails: Exception | None = None
         self.task: asyncio.Task[int] | None = None
 
     @property
@@ -77,3 +78,5 @@ async def launched(
 
 def _count(running: RunningLauncher) -> None:
     running.served += 1
+    if running.telling_fails is not None:
+        raise running.telling_fails

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 import sys
 import time
@@ -73,6 +74,29 @@ async def test_stuck_python_is_killed_and_replaced(caplog: pytest.LogCaptureFixt
         assert await answers(running)  # at the same port
     assert "node_stuck" in caplog.text
     assert "node_restarting after='killed by SIGKILL'" in caplog.text
+
+
+async def test_a_run_file_that_cannot_be_written_stops_no_probe(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with launched() as running:
+        running.telling_fails = OSError(errno.ENOSPC, "No space left on device")
+        await running.serving()
+        (stuck,) = envoys()
+        stuck.suspend()
+        await running.serving(times=2)
+        assert not stuck.is_running()
+    assert "run_file_failed reason='No space left on device'" in caplog.text
+
+
+async def test_a_launcher_that_cannot_watch_ends() -> None:
+    """A bug in the watch must not leave a child that nobody looks after."""
+    async with launched() as running:
+        running.telling_fails = RuntimeError("a bug")
+        assert running.task is not None
+        with pytest.raises(RuntimeError, match="a bug"):
+            await running.task
+        assert envoys() == []
 
 
 async def test_a_handler_cannot_end_the_server() -> None:

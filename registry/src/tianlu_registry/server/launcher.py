@@ -137,8 +137,11 @@ class Launcher:
         watching = asyncio.create_task(self._watch(child, plan))
         stopping = asyncio.create_task(self._stop_asked.wait())
         try:
-            await asyncio.wait({exited, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not exited.done():
+            # The watch ends only after it has killed the child, or by an error.
+            await asyncio.wait({exited, stopping, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                await watching
+            elif not exited.done():
                 watching.cancel()
                 await self._stop_child(child, plan)
             return await exited
@@ -160,13 +163,20 @@ class Launcher:
             if answered and not health.served:
                 self._ever_served = True
                 _log.info("node_serving pid=%d seconds=%.2f", child.pid, time.monotonic() - started)
-                self._on_serving(plan.admin_socket)
+                self._tell_serving(plan.admin_socket)
             health = health.after_probe(answered)
             if health.failures:
                 _log.warning("node_silent pid=%d probes=%d", child.pid, health.failures)
             await asyncio.sleep(limits.probe_interval if health.served else _STARTING_PROBE_SECONDS)
         _log.error("node_stuck pid=%d outcome=killed", child.pid)
         child.kill()
+
+    def _tell_serving(self, admin_socket: Path) -> None:
+        """Tell who wants to know. That a file cannot be written is no reason to stop probing."""
+        try:
+            self._on_serving(admin_socket)
+        except OSError as error:
+            _log.error("run_file_failed reason=%r", error.strerror or str(error))
 
     async def _ask(self, socket: Path, path: str, method: str, timeout_seconds: float) -> bool:
         headers = {TOKEN_HEADER: self._token}
