@@ -14,7 +14,9 @@ from unittest import mock
 from tianlu_registry.raft import (
     NO_MEMBER,
     AppendEntriesResponse,
+    ConfChange,
     Entry,
+    EntryType,
     HardState,
     Heartbeat,
     HeartbeatResponse,
@@ -23,6 +25,8 @@ from tianlu_registry.raft import (
     RawNode,
     RequestVote,
     Role,
+    candidate,
+    membership,
     node,
     quorum,
     read_only,
@@ -30,6 +34,7 @@ from tianlu_registry.raft import (
     replication,
 )
 from tianlu_registry.raft import election as election_module
+from tianlu_registry.raft.confchange import changed
 from tianlu_registry.raft.log import RaftLog
 from tianlu_registry.raft.progress import Progress
 from tianlu_registry.raft.raft import Raft
@@ -215,6 +220,12 @@ def serve_a_read_before_the_first_commit(self: Raft) -> bool:
 # Membership and snapshots
 
 
+@mutation((membership, "propose"))
+def take_two_changes_at_once(raft: Raft, change: ConfChange) -> None:
+    changed(raft.tracker.conf_state, change)
+    raft.append(change.encode(), EntryType.CONF_CHANGE)
+
+
 @handler_mutation(InstallSnapshot, Role.FOLLOWER)
 def acknowledge_a_snapshot_and_ignore_it(raft: Raft, message: Any) -> None:
     answer = AppendEntriesResponse(message.sender, raft.id, raft.term, message.snapshot.index)
@@ -272,6 +283,11 @@ def recover_entries_that_were_replaced(self: Any, record: Any) -> None:
 
 
 # What only stops progress: the second phase must notice
+
+
+@mutation((election_module, "learn_commit"), (candidate, "learn_commit"))
+def keep_quiet_about_what_is_committed(raft: Raft, response: Any) -> None:
+    pass
 
 
 @handler_mutation(HeartbeatResponse, Role.LEADER)

@@ -6,7 +6,7 @@ import pytest
 from registry.raft.raft_bench_member import ELECTION_TICKS, BenchMember
 from registry.raft.raft_cluster import Cluster
 
-from tianlu_registry.errors import Conflict, NoLeader
+from tianlu_registry.errors import Conflict, InvariantBroken, NoLeader
 from tianlu_registry.raft import (
     LEAVE_JOINT,
     AppendEntries,
@@ -393,3 +393,10 @@ def test_what_is_committed_elsewhere_is_believed_only_of_the_same_entries():
     assert member.status.committed == 0
     member.step(RequestVoteResponse(1, 2, 1, granted=False, commit=1, commit_term=1))
     assert member.status.committed == 1, "true in every term"
+
+
+def test_a_committed_change_that_does_not_fit_stops_the_member():
+    entries = [change_entry(1, 1, LEAVE_JOINT)]
+    member = BenchMember(log=entries, commit=1)
+    with pytest.raises(InvariantBroken, match="entry 1"):
+        member.work()

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import contextlib
 
-from tianlu_registry.errors import Unavailable
+from tianlu_registry.errors import Conflict, InvariantBroken, Unavailable
 from tianlu_registry.raft import replication, transfer
 from tianlu_registry.raft.confchange import LEAVE_JOINT, ConfChange, ConfChangePending, changed
 from tianlu_registry.raft.raft import Raft
@@ -44,10 +44,17 @@ def propose(raft: Raft, change: ConfChange) -> None:
 
 
 def apply(raft: Raft, index: Index, change: ConfChange) -> ConfState:
-    """Put a committed change into force; with that the entry at `index` is applied."""
+    """Put a committed change into force; with that the entry at `index` is applied.
+
+    Raises:
+        InvariantBroken: it does not fit, though its leader saw that it would.
+    """
     if raft.log.is_replaced(index):
         return raft.tracker.conf_state
-    conf_state = changed(raft.tracker.conf_state, change)
+    try:
+        conf_state = changed(raft.tracker.conf_state, change)
+    except Conflict as error:
+        raise InvariantBroken(f"{InvariantBroken.text}: entry {index}: {error}") from error
     raft.log.applied_to(index)
     raft.tracker.switch(conf_state, Index(raft.log.last_index + 1))
     if raft.role is Role.LEADER:

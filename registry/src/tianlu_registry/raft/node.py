@@ -32,6 +32,7 @@ from tianlu_registry.raft.types import (
     Index,
     MemberId,
     Role,
+    SnapshotMeta,
     SoftState,
 )
 
@@ -221,7 +222,8 @@ class RawNode:
     def on_applied(self, index: Index) -> None:
         """Learn that the state machine holds every committed entry up to `index`."""
         self._raft.log.applied_to(index)
-        membership.leave_joint_if_due(self._raft)
+        if self._raft.tracker.conf_state.auto_leave:
+            membership.leave_joint_if_due(self._raft)
         self._applying.free_to(index)
 
     def status(self) -> Status:
@@ -269,7 +271,6 @@ class RawNode:
         raft = self._raft
         return bool(
             raft.log.has_untaken
-            or raft.log.has_untaken_snapshot
             or self._may_apply
             or raft.messages
             or raft.read_states
@@ -278,6 +279,7 @@ class RawNode:
             or raft.writes.has_held
             or self._vote_changed
             or self._soft_state_changed
+            or (raft.log.pending_snapshot is not None and raft.log.has_untaken_snapshot)
         )
 
     def ready(self) -> Ready:
@@ -285,9 +287,7 @@ class RawNode:
         raft = self._raft
         self._number += 1
         replication.send_due(raft)
-        snapshot = raft.log.take_snapshot(self._number)
-        if snapshot is not None:
-            self._applying.free_to(snapshot.index)
+        snapshot = None if raft.log.pending_snapshot is None else self._take_snapshot()
         entries = self._take_entries()
         hard_state = self._take_hard_state(writing=bool(entries) or snapshot is not None)
         released = raft.writes.start(
@@ -307,6 +307,13 @@ class RawNode:
             read_states,
             self._take_soft_state(),
         )
+
+    def _take_snapshot(self) -> SnapshotMeta | None:
+        snapshot = self._raft.log.take_snapshot(self._number)
+        if snapshot is not None:
+            # What was handed out before it will not be reported as applied any more.
+            self._applying.free_to(snapshot.index)
+        return snapshot
 
     def _take_entries(self) -> tuple[Entry, ...]:
         raft = self._raft
