@@ -100,6 +100,21 @@ async def test_grpc_unary_and_streams_pass_with_their_trailers() -> None:
         assert (await bench.get()).json()["name"] == "a"
 
 
+async def test_a_grpc_caller_is_told_what_is_wrong_in_the_status() -> None:
+    async with EnvoyBench() as bench:
+        await bench.publish(view(described=[Service("default", "orders")]))
+        target = bench.url.removeprefix("http://")
+        for host, text in (
+            ("orders.default", "the service has no instance that takes traffic now"),
+            ("nobody.default", "no service of this name is registered"),
+        ):
+            options = (("grpc.default_authority", host),)
+            async with grpc.aio.insecure_channel(target, options=options) as channel:
+                with pytest.raises(grpc.aio.AioRpcError) as failure:
+                    await channel.unary_unary(ECHO)(b"x", timeout=10)
+            assert str(failure.value.details()).startswith(text)
+
+
 async def test_http2_from_the_client_and_server_sent_events() -> None:
     async with EnvoyBench() as bench, http_upstream("a") as port:
         await bench.publish(view(instance("a", port)))
