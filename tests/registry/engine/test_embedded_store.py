@@ -103,6 +103,13 @@ async def test_a_stop_ends_the_wait_for_a_compaction(
         await waiting
 
 
+async def test_who_asks_after_the_stop_does_not_wait_for_a_compaction(node: EmbeddedNode) -> None:
+    """A compaction answered in the node's last turn goes on to wait in the next one."""
+    await node.stop()
+    with pytest.raises(Stopped):
+        await asyncio.wait_for(node.node.compaction.finished(), 5)
+
+
 async def test_headers_name_the_member(node: EmbeddedNode) -> None:
     answer = await put(node.store, b"k")
     # The ids that etcd has with its default settings.

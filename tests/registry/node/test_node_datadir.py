@@ -29,6 +29,20 @@ def test_layout(tmp_path: Path) -> None:
         assert (tmp_path / "new" / "dir" / "member").stat().st_mode & 0o077 == 0
 
 
+def test_the_names_of_a_new_directory_are_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a power loss takes the whole log, however well that was synced."""
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda it: synced.append(os.readlink(f"/proc/self/fd/{it}")))
+    root = tmp_path / "data"
+    DataDir.acquire(root).release()
+    assert synced == [str(root / "member"), str(root), str(tmp_path)]
+    synced.clear()
+    DataDir.acquire(root).release()
+    assert synced == []
+
+
 def test_a_held_directory_names_its_holder_and_frees_with_it(tmp_path: Path) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE

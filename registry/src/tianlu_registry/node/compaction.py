@@ -40,6 +40,7 @@ class PhysicalCompaction:
         self._pump = Pump(loop, self._step, on_failed=on_failed)
         self._waiters: list[asyncio.Future[None]] = []
         self._paused = False
+        self._stopped = False
 
     def start(self) -> None:
         """Take note that there may be something to remove."""
@@ -48,6 +49,10 @@ class PhysicalCompaction:
     def finished(self) -> asyncio.Future[None]:
         """Return a future that is done when nothing is left to remove; `Stopped` by `stop`."""
         waiter: asyncio.Future[None] = self._loop.create_future()
+        if self._stopped:
+            # The compaction was answered in the last turn before the stop.
+            waiter.set_exception(Stopped())
+            return waiter
         self._waiters.append(waiter)
         self._pump.poke()
         return waiter
@@ -59,6 +64,7 @@ class PhysicalCompaction:
 
     def stop(self) -> None:
         """Remove nothing more; a restart resumes."""
+        self._stopped = True
         self._pump.stop()
         for waiter in self._take_waiters():
             waiter.set_exception(Stopped())

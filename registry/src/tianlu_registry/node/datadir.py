@@ -9,6 +9,7 @@ data_dir/
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -55,6 +56,7 @@ class DataDir:
         root = root.absolute()
         member = root / "member"
         try:
+            is_new = not member.is_dir()
             member.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY)
             lock = os.open(member / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -64,6 +66,8 @@ class DataDir:
             data_dir = cls(root, lock)
             data_dir.wal.mkdir(exist_ok=True, mode=_OWNER_ONLY)
             data_dir.db.mkdir(exist_ok=True, mode=_OWNER_ONLY)
+            if is_new:
+                _sync_names(member, root, root.parent)
         except OSError as error:
             os.close(lock)
             raise explain(error, root) from error
@@ -112,6 +116,18 @@ def explain(error: OSError, root: Path) -> DataDirUnusable:
         case _:
             text = f"cannot be used: {os.strerror(error.errno or 0)} ({error.filename or root})"
     return DataDirUnusable(f"data directory {root} {text}")
+
+
+def _sync_names(*directories: Path) -> None:
+    """Make the names in directories durable. What is in a log is lost if the log's name is."""
+    for directory in directories:
+        # Where a directory may be entered but not listed, its owner made what is in it.
+        with contextlib.suppress(PermissionError):
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def _lock(lock: int, root: Path) -> None:
