@@ -34,7 +34,9 @@ def test_the_names_of_a_new_directory_are_durable(
 ) -> None:
     """Or a power loss takes the whole log, however well that was synced."""
     synced: list[str] = []
-    monkeypatch.setattr(os, "fsync", lambda it: synced.append(os.readlink(f"/proc/self/fd/{it}")))
+    monkeypatch.setattr(
+        os, "fsync", lambda it: synced.append(str(Path(f"/proc/self/fd/{it}").readlink()))
+    )
     root = tmp_path / "data"
     DataDir.acquire(root).release()
     assert synced == [str(root / "member"), str(root), str(tmp_path)]
