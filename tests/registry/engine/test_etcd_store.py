@@ -173,6 +173,41 @@ async def test_a_watch_from_now_survives_that_now_was_compacted(
         assert watcher.synced_revision > newest
 
 
+async def test_a_sink_that_fails_ends_the_watches_and_no_later_one(
+    store: EtcdStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Sink):
+        def deliver(self, batch: WatchBatch) -> bool:
+            raise ZeroDivisionError
+
+    failing, other, later = Failing(), Sink(), Sink()
+    store.watch(WatchSpec(b"sinks/failing"), failing)
+    store.watch(WatchSpec(b"sinks/other"), other)
+    await put(store, b"sinks/failing", b"1")
+    await until(lambda: failing.error is not None and other.error is not None)
+    assert isinstance(other.error, Unavailable)
+    assert "watch_stream.crashed" in caplog.text
+    store.watch(WatchSpec(b"sinks/later"), later)
+    await put(store, b"sinks/later", b"2")
+    await until(lambda: later.values == [b"2"])
+
+
+async def test_a_refused_status_is_asked_again(
+    etcd: EtcdProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = EtcdConfig((etcd.endpoint,), status_interval_seconds=0.01)
+    async with await EtcdStore.connect(config) as store:
+        asked = 0
+
+        async def refused() -> None:
+            nonlocal asked
+            asked += 1
+            raise InvalidArgument("status", "is refused")
+
+        monkeypatch.setattr(store, "_refresh_status", refused)
+        await until(lambda: asked > 1)
+
+
 async def test_close_tells_the_watchers(etcd: EtcdProcess) -> None:
     sink = Sink()
     store = await EtcdStore.connect(EtcdConfig((etcd.endpoint,)))

@@ -48,7 +48,7 @@ from tianlu_registry.engine.etcd_errors import map_error, was_not_sent
 from tianlu_registry.engine.etcd_lease import EtcdKeepAlive
 from tianlu_registry.engine.etcd_watch import EtcdWatcher, EtcdWatchStream
 from tianlu_registry.engine.store import StoreStatus
-from tianlu_registry.errors import InvalidArgument, Unavailable
+from tianlu_registry.errors import InvalidArgument, RegistryError, Unavailable
 from tianlu_registry.mvcc.types import WatchSink, WatchSpec
 
 logger = logging.getLogger(__name__)
@@ -255,5 +255,5 @@ class EtcdStore:
     async def _poll_status(self) -> None:
         while True:
             await asyncio.sleep(self._config.status_interval_seconds)
-            with contextlib.suppress(Unavailable):
+            with contextlib.suppress(RegistryError):
                 await self._refresh_status()

@@ -132,6 +132,12 @@ class EtcdWatchStream:
                     logger.warning(
                         "watch_stream.broken endpoint=%s reason=%r", endpoint.target, reason
                     )
+            except* Exception as failed:
+                failures += 1
+                logger.critical("watch_stream.crashed", exc_info=failed)
+                # Unforeseen, and nobody awaits this task: say so, and let every watch begin anew.
+                for watcher in list(self._watchers):
+                    self._end(watcher, Unavailable("tianlu: the watch was lost; begin anew"))
             self._channels.rotate(endpoint)
             await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS)) - 1])
 
