@@ -29,6 +29,11 @@ MESSAGE_BYTES_MAX: Final = 64 * 1024 * 1024
 ATTEMPT_SECONDS_MIN: Final = 0.5
 """Least time given to one attempt of a repeatable call that has other endpoints to turn to."""
 
+WRITE_SECONDS_MAX: Final = 3.0
+"""Most time for a stream to take a message, its connecting (1 s) included. gRPC alone would wait
+for ever on a peer that stopped reading, or on a stream that was cancelled before it was connected;
+whoever else wants to write then waits behind."""
+
 _OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     # A peer that vanished without a FIN is noticed within 10 + 3 s. Only with calls open:
     # servers may treat pings on idle connections as abuse.
@@ -62,12 +67,22 @@ class Stream(Generic[Request, Response]):
         """Send a message; returns when the transport has taken it.
 
         Raises:
-            TianluError: the stream has ended.
+            TianluError: the stream has ended, or nobody took the message for WRITE_SECONDS_MAX;
+                it has ended then too.
         """
         import grpc.aio
 
         try:
-            await self._call.write(message)
+            async with asyncio.timeout(WRITE_SECONDS_MAX):
+                await self._call.write(message)
+        except TimeoutError:
+            self.cancel()
+            raise Unavailable(
+                f"registry at {self.endpoint}: took nothing for {WRITE_SECONDS_MAX:g} s"
+            ) from None
+        except asyncio.CancelledError:
+            self._raise_ended()
+            raise
         except grpc.aio.AioRpcError as error:
             raise _translate(error, self.endpoint) from error
         except asyncio.InvalidStateError as error:
@@ -92,6 +107,9 @@ class Stream(Generic[Request, Response]):
             raise Unavailable(
                 f"registry at {self.endpoint}: silent for {silence_seconds:g} s"
             ) from None
+        except asyncio.CancelledError:
+            self._raise_ended()
+            raise
         except grpc.aio.AioRpcError as error:
             raise _translate(error, self.endpoint) from error
         return None if message is grpc.aio.EOF else cast("Response", message)
@@ -99,6 +117,15 @@ class Stream(Generic[Request, Response]):
     def cancel(self) -> None:
         """End the stream. Does nothing if it has ended."""
         self._call.cancel()
+
+    def _raise_ended(self) -> None:
+        """Tell the end of the stream from the end of the task: gRPC says both by cancellation.
+
+        Raises:
+            Unavailable: the stream was cancelled, and the task that uses it was not.
+        """
+        if not _task_cancelled():
+            raise Unavailable(f"registry at {self.endpoint}: the stream has ended") from None
 
 
 class Connection:
@@ -182,6 +209,11 @@ class Connection:
             raise _translate(error, endpoint) from error
         except grpc.aio.UsageError as error:
             raise ClientClosed("the client is closed") from error
+        except asyncio.CancelledError:
+            # Closing a channel cancels its calls, which must not look as if the task was cancelled.
+            if not self._closed or _task_cancelled():
+                raise
+            raise ClientClosed(self._closed) from None
         return response
 
     def stream(self, method: Method[Request, Response]) -> Stream[Request, Response]:
@@ -226,6 +258,12 @@ class Connection:
             )
             self._channels[endpoint] = channel
         return channel
+
+
+def _task_cancelled() -> bool:
+    """Whether the present task has been asked to end."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _may_repeat(method: Method[Request, Response], error: Unavailable) -> bool:

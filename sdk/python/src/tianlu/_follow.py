@@ -114,6 +114,11 @@ class Follower:
                 self._break(error)
             except TianluError as error:
                 self._break(error)
+            except Exception as error:  # noqa: BLE001 -- the watch's supervisor
+                # Ended silently, what is held would look current for ever.
+                _log.exception("watch.failed scope=%s", self.scope)
+                self._snapshot_needed = True
+                self._break(ProtocolError(f"the watch failed: {error!r}"))
             yield ()
             self._failures += 1
             await asyncio.sleep(STREAM_WAIT.seconds(self._failures, draw()))

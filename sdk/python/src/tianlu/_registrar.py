@@ -117,7 +117,14 @@ class Registrar:
         step = Step(())
         while True:
             await asyncio.sleep(step.wait_seconds)
-            step = await (self._open() if self.state is State.OPENING else self._hold())
+            try:
+                step = await (self._open() if self.state is State.OPENING else self._hold())
+            except Exception:  # noqa: BLE001 -- the session's supervisor
+                # Ended silently, the session would run out and everything registered go with it.
+                _log.exception("session.failed session=%x", self.session_id)
+                opening = self.state is State.OPENING
+                event = Event.OPEN_FAILED if opening else Event.STREAM_BROKEN
+                step = self._session.handle(event, draw())
             async with self._changed:
                 self._changed.notify_all()
 
@@ -216,6 +223,10 @@ class Registrar:
                         "instance.register_again_failed instance=%s error=%s",
                         registration.instance.id,
                         error,
+                    )
+                except Exception:  # noqa: BLE001 -- one must not keep the others from theirs
+                    _log.exception(
+                        "instance.register_again_failed instance=%s", registration.instance.id
                     )
             if all(one.session_id == self.session_id for one in self._registrations):
                 return

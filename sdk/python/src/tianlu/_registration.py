@@ -61,6 +61,7 @@ class AsyncRegistration:
         self._instance = instance
         self._revision = 0
         self._changing = asyncio.Lock()
+        self._over = False
 
     @property
     def instance(self) -> Instance:
@@ -142,6 +143,7 @@ class AsyncRegistration:
             await self._drain(drain_seconds)
         self._holder.forget(self)
         async with self._changing:
+            self._over = True
             session_id, self._instance = self.session_id, _ended(self._instance)
             if not session_id:
                 return
@@ -160,12 +162,15 @@ class AsyncRegistration:
                 _log.warning("instance.deregister_failed id=%s error=%s", self._wanted.id, error)
 
     async def put(self, deadline: Deadline) -> None:
-        """Write the instance as wanted under the client's present session.
+        """Write the instance as wanted under the client's present session. Does nothing once it was
+        deregistered: whoever wants to register it again may have waited for that.
 
         Raises:
             TianluError: it could not be written before the deadline.
         """
         async with self._changing:
+            if self._over:
+                return
             takeover = Deadline.after(TAKEOVER_SECONDS_MAX)
             while True:
                 session_id = await self._holder.held_session(deadline)
