@@ -436,6 +436,9 @@ async def test_watch_acknowledge_and_wait(client: Client, namespace: str) -> Non
     watching.cancel()
     resumed = Watching(client)
     await resumed.begin(namespace, resume_revision=registered.revision)
+    bookmark = await resumed.next()
+    assert not bookmark.events
+    assert bookmark.revision >= registered.revision
     await client.call(
         "Deregister", DeregisterRequest(namespace=namespace, service="orders", id="orders-2")
     )

@@ -209,6 +209,21 @@ async def test_one_that_holds_the_newest_revision_gets_nothing(
     task.cancel()
 
 
+async def test_one_that_resumes_is_told_at_once_that_it_holds_everything(embedded: Store) -> None:
+    async with Governance.start(embedded, GovernanceConfig(bookmark_seconds=3600)) as governance:
+        session, _ = await governance.sessions.open(60, "")
+        _, revision = await governance.registrar.register(registration(session, "a"))
+        replica = Replica(revision)
+        task = asyncio.create_task(
+            _follow(governance, EVERYTHING, replica, lambda: asyncio.sleep(0))
+        )
+        await until(lambda: replica.bookmarks == 1)
+        _, later = await governance.registrar.register(registration(session, "a", "orders-2"))
+        await until(lambda: replica.revision == later)
+        assert (replica.bookmarks, replica.snapshots) == (1, 0)
+        task.cancel()
+
+
 async def test_one_from_the_future_gets_a_snapshot(embedded: Store) -> None:
     """The data directory was lost: what the subscriber holds is of another life."""
     config = GovernanceConfig(revision_wait_seconds=0.05)

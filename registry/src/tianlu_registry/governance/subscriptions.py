@@ -104,6 +104,7 @@ class Subscription:
             services = messages.selected(feed.view.services(), group.wanted)
             return _encoded_snapshot(services, self._position, encoding)
         if changed:
+            self._tick_due = False
             self._position = group.newest
             return group.encoded(start, encoding, lambda: feed.delta(start, group.wanted))
         if self._tick_due:
@@ -123,6 +124,8 @@ class Subscription:
         if not revision or revision > feed.revision or not feed.reaches(revision):
             return -1
         self.sent_revision = revision
+        # It counts as out of touch until it hears from us: a first bookmark must not wait.
+        self._tick_due = True
         return revision
 
     def _schedule_tick(self) -> None:
