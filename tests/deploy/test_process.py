@@ -181,6 +181,41 @@ async def test_stopping_does_not_wait_for_a_backoff(
         await harness.stop()
 
 
+async def test_a_stop_while_the_part_is_being_started_ends_it(
+    start: Callable[[Part], Harness], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawn = asyncio.create_subprocess_exec
+
+    async def stop_meanwhile(*arguments: str, **more: object) -> asyncio.subprocess.Process:
+        made = await spawn(*arguments, **more)
+        await harness.process.stop()  # there is no process yet, as far as it can see
+        return made
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", stop_meanwhile)
+    harness = start(Part("sleeper", (sys.executable, "-c", "import time; time.sleep(600)")))
+    async with asyncio.timeout(10):
+        await harness.task
+    assert harness.process.state is PartState.STOPPED
+    assert harness.process.pid is None
+
+
+async def test_a_part_that_cannot_be_started_now_is_tried_again(
+    start: Callable[[Part], Harness], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawn, refusals = asyncio.create_subprocess_exec, [BlockingIOError("no more processes")]
+
+    async def refuse_first(*arguments: str, **more: object) -> asyncio.subprocess.Process:
+        if refusals:
+            raise refusals.pop()
+        return await spawn(*arguments, **more)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse_first)
+    harness = start(server_part(tmp_path))
+    await harness.until(lambda: harness.process.state is PartState.SERVING)
+    assert harness.process.restarts == 1
+    assert "cannot be started: no more processes" in harness.said[0]
+
+
 async def test_children_die_with_their_supervisor(tmp_path: Path) -> None:
     """SIGKILL of the supervisor leaves nothing behind."""
     code = f"""
@@ -223,3 +258,24 @@ def test_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert (tmp_path / "x.log").stat().st_size <= 1000
     assert (tmp_path / "x.log.1").stat().st_size <= 1000
     assert json.dumps(sorted(path.name for path in tmp_path.iterdir())) == '["x.log", "x.log.1"]'
+
+
+def test_a_log_that_could_not_be_moved_on_goes_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tianlu_standalone.logs.LOG_BYTES_MAX", 10)
+    path = tmp_path / "part.log"
+    log = PartLog(path)
+    log.write(b"12345678\n")
+    open_ = Path.open
+    monkeypatch.setattr(Path, "open", _no_descriptors)
+    log.write(b"lost\n")
+    monkeypatch.setattr(Path, "open", open_)
+    log.write(b"back\n")
+    log.close()
+    assert path.read_bytes() == b"back\n"
+    assert path.with_suffix(".log.1").read_bytes() == b"12345678\n"
+
+
+def _no_descriptors(*_: object, **__: object) -> None:
+    raise OSError(24, "Too many open files")

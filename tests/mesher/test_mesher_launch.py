@@ -53,6 +53,41 @@ async def test_a_child_that_hangs_is_killed_and_started_again(
     await asyncio.wait_for(task, 5)
 
 
+async def test_a_stop_while_the_child_is_being_started_ends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spawn = asyncio.create_subprocess_exec
+
+    async def stop_meanwhile(*arguments: str, **more: object) -> asyncio.subprocess.Process:
+        made = await spawn(*arguments, **more)
+        await child.stop()  # there is no process yet, as far as it can see
+        return made
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", stop_meanwhile)
+    child = Child(spec(SLEEP))
+    await asyncio.wait_for(child.run(), 10)
+    assert child.pid is None
+
+
+async def test_a_child_that_cannot_be_started_now_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spawn, refusals = asyncio.create_subprocess_exec, [BlockingIOError("no more processes")]
+
+    async def refuse_first(*arguments: str, **more: object) -> asyncio.subprocess.Process:
+        if refusals:
+            raise refusals.pop()
+        return await spawn(*arguments, **more)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse_first)
+    child = Child(spec(SLEEP))
+    task = asyncio.create_task(child.run())
+    await until(lambda: child.pid is not None)
+    assert (child.restarts, child.last_exit) == (1, child_module.EXIT_NOT_STARTED)
+    await child.stop()
+    await asyncio.wait_for(task, 5)
+
+
 async def test_a_child_that_will_not_stop_is_killed(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     code = DEAF.replace("print('up')", f"open({str(ready)!r}, 'w')")

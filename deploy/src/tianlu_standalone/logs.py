@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from pathlib import Path
 
@@ -49,6 +50,8 @@ class PartLog:
 
     def _rotate(self) -> None:
         self._file.close()
-        self._path.replace(self._path.with_suffix(".log.1"))
+        # It is missing if the last attempt failed half-way, for want of descriptors or of room.
+        with contextlib.suppress(FileNotFoundError):
+            self._path.replace(self._path.with_suffix(".log.1"))
         self._file = self._path.open("ab", buffering=0)
         self._size = 0

@@ -30,6 +30,9 @@ PROBE_INTERVAL_SECONDS = 1.0
 STARTING_PROBE_INTERVAL_SECONDS = 0.05
 PROBE_TIMEOUT_SECONDS = 3.0
 
+EXIT_NOT_STARTED = 126
+"""As a shell says that a command could not be executed."""
+
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -95,7 +98,12 @@ class PartProcess:
         restart = RestartState()
         while not self._stop_asked.is_set():
             started = time.monotonic()
-            code = await self._run_once()
+            try:
+                code = await self._run_once()
+            except OSError as error:
+                # No process or memory to be had now: no reason to end all the others.
+                self._log.write(f"tianlu {self.part.name}: cannot be started: {error}\n".encode())
+                code = EXIT_NOT_STARTED
             if self._stop_asked.is_set():
                 break
             restart, delay = restart.after_death(time.monotonic() - started)
@@ -146,6 +154,8 @@ class PartProcess:
             limit=LINE_BYTES_MAX,
         )
         self._changed()
+        if self._stop_asked.is_set():
+            self._kill()  # `stop` came before there was a process to tell
         async with asyncio.TaskGroup() as tasks:
             reader = tasks.create_task(self._copy_output(process))
             prober = tasks.create_task(self._probe_until_cancelled())

@@ -25,6 +25,7 @@ BACKOFF_SECONDS_MIN = 0.1
 BACKOFF_SECONDS_MAX = 5.0
 _HEALTHY_AFTER_SECONDS = 30.0  # a child that lived this long starts again without delay
 _PROBE_INTERVAL_SECONDS = 1.0
+EXIT_NOT_STARTED = 126  # as a shell says it
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -78,7 +79,12 @@ class Child:
         backoff = BACKOFF_SECONDS_MIN
         while not self._stopping.is_set():
             started = time.monotonic()
-            self.last_exit = await self._run_once()
+            try:
+                self.last_exit = await self._run_once()
+            except OSError as error:
+                # No process or memory to be had now: the other child must not die of that.
+                logger.error("child.start.failed name=%s error=%r", self._spec.name, str(error))  # noqa: TRY400 -- the error says it all
+                self.last_exit = EXIT_NOT_STARTED
             if self._stopping.is_set():
                 return
             if time.monotonic() - started > _HEALTHY_AFTER_SECONDS:
@@ -120,6 +126,8 @@ class Child:
             env=os.environ,
         )
         logger.info("child.start.complete name=%s pid=%d", self._spec.name, process.pid)
+        if self._stopping.is_set():
+            process.kill()  # `stop` came before there was a process to tell
         async with asyncio.TaskGroup() as tasks:
             watch = tasks.create_task(self._kill_when_stuck(process))
             code = await process.wait()
