@@ -9,7 +9,8 @@ with the code that it judges.
     leader completeness      what was committed in a term is in the log of each later term's leader
     state machine safety     every member applies the same entry at an index, in order, once
     durability               what is acknowledged, voted or committed is on the disks it must be on
-    membership               the same configuration everywhere at the same index
+    membership               the same configuration everywhere at the same index; who is elected
+                             knows all committed changes but, at most, the last
     linearizable reads       a read index covers what was committed when the read was asked for
 """
 
@@ -27,6 +28,7 @@ from tianlu_registry.raft import (
     AppendEntriesResponse,
     ConfState,
     Entry,
+    EntryType,
     Index,
     MemberId,
     Message,
@@ -65,6 +67,7 @@ class Checker:
         self._entries: dict[tuple[int, int], tuple[Entry, int]] = {}
         # The term of each committed entry, from index 1, and the term in which it was committed.
         self._committed: list[tuple[int, int]] = []
+        self._conf_changes: dict[int, int] = {}  # by index, the term in which it was committed
         self._digests = [0]
         self._transferees: dict[int, MemberId] = {}
         self._asked: dict[int, int] = {}
@@ -87,6 +90,7 @@ class Checker:
         if raft.term not in self._leaders:
             self._leaders[raft.term] = member.id
             self._check_completeness(member, self.committed_index)
+            self._check_neighbouring(member)
             self.seen["elections won"] += 1
             self.seen["transfers made"] += self._transferees.get(raft.term - 1) == member.id
         require(
@@ -124,6 +128,18 @@ class Checker:
                 f"lacks entry {term}/{index}, committed in term {commit_term}",
             )
 
+    def _check_neighbouring(self, leader: SimulatedMember) -> None:
+        raft = leader.node._raft
+        unapplied = [
+            index
+            for index, commit_term in self._conf_changes.items()
+            if index > raft.log.applied and commit_term < raft.term
+        ]
+        require(
+            len(unapplied) <= 1,
+            f"membership: {leader.id} is elected without the changes at {unapplied}",
+        )
+
     def _commit(self, leader: SimulatedMember) -> None:
         """Note what a leader has just committed."""
         raft = leader.node._raft
@@ -142,7 +158,11 @@ class Checker:
                 f"{sorted(holding & set(voters))} hold it",
             )
         for new in range(self.committed_index + 1, index + 1):
-            self._committed.append((raft.log.term(Index(new)), raft.term))
+            new_term = raft.log.term(Index(new))
+            self._committed.append((new_term, raft.term))
+            known = self._entries.get((new_term, new))
+            if known is not None and known[0].type is EntryType.CONF_CHANGE:
+                self._conf_changes[new] = raft.term
         for member in self._members:
             if member.running and member.is_leader and member.node._raft.term > raft.term:
                 self._check_completeness(member, index)

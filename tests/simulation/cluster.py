@@ -37,6 +37,7 @@ class Cluster:
         seed: of everything drawn. The same seed makes the same run.
 
     Attributes:
+        faulty: whether the first phase still lasts.
         seen: how often what happened.
         trace_lines: what happened last, or all of it if `trace_all`.
     """
@@ -54,7 +55,7 @@ class Cluster:
         self.seen: Counter[str] = self.checker.seen
         self.members: list[SimulatedMember] = []
         self._administrator = Administrator(self)
-        self._faulty = True
+        self.faulty = True
         self._proposals = 0
         self._contexts = 0
 
@@ -104,7 +105,7 @@ class Cluster:
         """Do something about every so many units of time, until the faults end."""
 
         def again() -> None:
-            if self._faulty:
+            if self.faulty:
                 action()  # type: ignore[operator]
                 self.clock.after(self.chance.randint(1, 2 * units), again)
 
@@ -134,7 +135,7 @@ class Cluster:
         receiver = self.members[message.to - 1]
 
         def arrive() -> None:
-            fails = self._faulty and self.chance.random() < 0.2
+            fails = self.faulty and self.chance.random() < 0.2
             passes = self.network.passes(sender.id, receiver.id)
             installed = receiver.running and passes and not fails
             self.seen["snapshots sent" if installed else "snapshots lost"] += 1
@@ -225,7 +226,7 @@ class Cluster:
 
     def _heal(self) -> None:
         self.trace("healing")
-        self._faulty = False
+        self.faulty = False
         self.network.cut.clear()
         self.network.loss = self.network.duplication = 0.0
         self.network.delay_units_max = 2
@@ -240,7 +241,9 @@ class Cluster:
         last = b"last"
         proposed_term = 0
         reads_before = 0
-        for _ in range(HEAL_TIMEOUTS_MAX * self.plan.election_timeout_ticks):
+        backlog = max(member.node._raft.log.last_index for member in self.members)
+        ticks_max = HEAL_TIMEOUTS_MAX * self.plan.election_timeout_ticks + 3 * backlog
+        for _ in range(ticks_max):
             self.clock.run_until(self.clock.now + TICK_UNITS)
             leader = self._leader()
             if leader is None:

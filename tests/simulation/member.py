@@ -152,7 +152,8 @@ class SimulatedMember:
             self._cluster.checker.on_read(self, read.context, read.index)
 
     def _lag(self) -> int:
-        return self._chance.randint(0, self._cluster.plan.apply_units_max)
+        lag_units_max = self._cluster.plan.apply_units_max if self._cluster.faulty else 1
+        return self._chance.randint(0, lag_units_max)
 
     def _send(self, message: Message) -> None:
         self._cluster.checker.on_send(self, message)

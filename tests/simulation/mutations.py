@@ -220,6 +220,11 @@ def serve_a_read_before_the_first_commit(self: Raft) -> bool:
 # Membership and snapshots
 
 
+@mutation((election_module, "_may_campaign"))
+def campaign_by_an_old_membership(raft: Raft) -> bool:
+    return raft.tracker.is_promotable
+
+
 @mutation((membership, "propose"))
 def take_two_changes_at_once(raft: Raft, change: ConfChange) -> None:
     changed(raft.tracker.conf_state, change)

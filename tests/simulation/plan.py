@@ -73,7 +73,7 @@ def draw_plan(chance: random.Random) -> Plan:
         value_bytes_max=chance.choice([0, 200, 1500]),
         skew=chance.choice([0.0, 0.2, 0.6]),
         early_log=chance.random() < 0.5,
-        apply_units_max=chance.choice([0, 0, 3, 20]),
+        apply_units_max=chance.choice([0, 0, 3, 20, 150]),
         election_timeout_ticks=chance.choice([4, 7, 10]),
         append_bytes_max=chance.choice([1, 60, 1 << 20]),
         append_messages_in_flight_max=chance.choice([1, 3, 256]),

@@ -16,11 +16,18 @@ from simulation.violation import Violation
 SEEDS = range(40)
 
 REGRESSIONS = {
-    "keep_quiet_about_what_is_committed": (78, 155),
+    "keep_quiet_about_what_is_committed": (155, 179),
 }
 """Seeds that found a fault, by the mutation that brings it back. They must still find it."""
 
-MUTATION_SEEDS = 40
+NOTICED_BY = {
+    **REGRESSIONS,
+    "campaign_by_an_old_membership": (51, 74),
+    "take_an_old_write_for_the_new_entries": (77,),
+}
+"""Seeds that notice what few do; they are tried first. (`plan.py` decides what a seed means.)"""
+
+MUTATION_SEEDS = 60
 """Seeds in which each mutation must be noticed; nearly all are within five."""
 
 
@@ -90,7 +97,7 @@ def test_a_seed_repeats_exactly():
 
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_core_that_is_broken_on_purpose_is_found_out(name: str):
-    for seed in (*REGRESSIONS.get(name, ()), *range(MUTATION_SEEDS)):
+    for seed in (*NOTICED_BY.get(name, ()), *range(MUTATION_SEEDS)):
         with MUTATIONS[name]():
             try:
                 Cluster(seed).run()
