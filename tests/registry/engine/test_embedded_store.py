@@ -60,10 +60,10 @@ async def test_reading_what_is_damaged_stops_the_node(
 ) -> None:
     await put(node.store, b"k", b"1")
 
-    def damaged(keys: list[bytes]) -> NoReturn:
+    def damaged(key: bytes) -> NoReturn:
         raise Corrupt
 
-    monkeypatch.setattr(node.node._backend, "get_many", damaged)
+    monkeypatch.setattr(node.node._backend, "get", damaged)
     with pytest.raises(Stopped):
         await get(node.store, b"k", serializable=True)
     assert isinstance(node.stopped_with, Corrupt)

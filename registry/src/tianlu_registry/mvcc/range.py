@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from tianlu._proto.etcd.kv_pb2 import KeyValue
 from tianlu._proto.etcd.rpc_pb2 import RangeRequest, RangeResponse
-from tianlu_registry.errors import Compacted, FutureRevision
+from tianlu_registry.errors import Compacted, Corrupt, FutureRevision
 from tianlu_registry.mvcc.key_index import KeyIndex
 from tianlu_registry.mvcc.protocols import RevisionBackend
 from tianlu_registry.mvcc.record import kv_field, kv_fields
@@ -90,7 +90,9 @@ class Reader:
         if request.count_only:
             into.count = 1
             return
-        (record,) = self._records([packed])
+        record = self._backend.get(revision_key(packed))
+        if record is None:
+            raise Corrupt(f"{Corrupt.text}: the record of revision {packed:024x} is missing")
         into.MergeFromString(kv_field(record) + _COUNT_IS_ONE)
         if request.keys_only:
             into.kvs[0].ClearField("value")

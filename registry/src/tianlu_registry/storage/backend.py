@@ -184,7 +184,8 @@ class LmdbBackend:
     @property
     def pending_ops(self) -> int:
         """Writes that wait for the next freeze."""
-        return sum(len(table.active) for table in self._tables)
+        # Asked several times for every sync: a sum over `_tables` costs five times as much.
+        return len(self._revisions.active) + len(self._leases.active) + len(self._meta.active)
 
     @property
     def pending_bytes(self) -> int:

@@ -122,7 +122,8 @@ class AppendedTable(Table):
         if order and key <= order[-1]:
             raise InvariantBroken(f"{key.hex()} was put after {order[-1].hex()}")
         order.append(key)
-        super().put(key, value)
+        self.active[key] = value
+        self.write_bytes += len(key) + len(value) + _ENTRY_BYTES
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, value) with start <= key < end in order. Nothing may be written meanwhile."""
