@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 
 import pytest
 from registry.catalog.catalog_fakes import registration, until
@@ -19,6 +20,7 @@ from tianlu_registry.catalog.keys import InstanceName
 from tianlu_registry.engine.store import Store
 from tianlu_registry.errors import InvalidArgument
 from tianlu_registry.governance import Governance, GovernanceConfig
+from tianlu_registry.governance import sessions as sessions_module
 
 SETTLE_SECONDS = 3 * QUICK.stream_grace_seconds
 
@@ -224,6 +226,31 @@ async def test_when_most_sessions_break_together_more_time_is_given(
         governance.sessions.stream_closed(session)
     await until(lambda: len(suspects(governance, namespace)) == 5)
     assert QUICK.mass_break_seconds * 0.9 <= time.monotonic() - began < 2
+
+
+async def test_breaks_are_counted_once_for_all_who_ask(
+    embedded: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of N broken sessions asks how many broke with it; N * N steps stall a large node."""
+    taken: list[int] = []
+
+    class Census(sessions_module._Census):
+        def __init__(self, sessions: Iterable[sessions_module._Session]) -> None:
+            super().__init__(sessions)
+            taken.append(len(self.broken))
+
+    async with Governance.start(embedded, QUICK) as governance:
+        monkeypatch.setattr(sessions_module, "_Census", Census)
+        monkeypatch.setattr(sessions_module, "_CENSUS_SECONDS", 60)
+        governance.sessions._census.taken_at -= 60
+        for session in range(1, 1_001):
+            governance.sessions.stream_opened(session)
+        for session in range(1, 1_001):
+            governance.sessions.stream_closed(session)
+        await until(lambda: taken)
+        assert governance.sessions._most_broke_together(governance.sessions._sessions[500])
+        await until(lambda: all(s.task is None for s in governance.sessions._sessions.values()))
+        assert taken == [1_000]
 
 
 async def test_a_draining_node_marks_nobody(governance: Governance, namespace: str) -> None:
