@@ -14,11 +14,13 @@ import secrets
 import sys
 import time
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 from simulation.cluster import Cluster
 from simulation.mutations import MUTATIONS
 from simulation.violation import Violation
+
+DETAIL_LINES = 40
 
 
 def main() -> int:
@@ -55,13 +57,25 @@ def _run(seed: int, seen: Counter[str], *, trace: bool) -> bool:
     except BaseException:
         print(f"seed {seed}: the simulation itself failed", flush=True)
         raise
-    if problem is not None or trace:
+    if problem is not None and not trace:
+        print("\n".join(last_words(seed)))
+    elif trace:
         print("\n".join(cluster.trace_lines))
     if problem is not None:
         print(f"seed {seed}: {problem}\n{cluster.plan}")
         print(f"again: python -m simulation --seed {seed} --trace")
     seen += cluster.seen
     return problem is None
+
+
+def last_words(seed: int) -> list[str]:
+    """Run a failing seed again; return the rare events of its end, and its last messages and
+    Readies."""
+    brief, full = Cluster(seed), Cluster(seed, trace_all=True)
+    for cluster in (brief, full):
+        with suppress(Violation):
+            cluster.run()
+    return [*brief.trace_lines, "--- in detail ---", *list(full.trace_lines)[-DETAIL_LINES:]]
 
 
 def _options() -> argparse.Namespace:

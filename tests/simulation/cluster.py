@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from unittest import mock
 
 from simulation.administrator import Administrator
 from simulation.checker import Checker
@@ -23,7 +24,6 @@ from simulation.violation import Violation
 
 from tianlu_registry.errors import Broken
 from tianlu_registry.raft import ConfState, InstallSnapshot, MemberId, Message
-from tianlu_registry.storage import wal
 
 TRACE_LINES = 60
 HEAL_TIMEOUTS_MAX = 60
@@ -39,7 +39,7 @@ class Cluster:
     Attributes:
         faulty: whether the first phase still lasts.
         seen: how often what happened.
-        trace_lines: what happened last, or all of it if `trace_all`.
+        trace_lines: the last events; with `trace_all` all of them, with each message and Ready.
     """
 
     def __init__(self, seed: int, *, trace_all: bool = False) -> None:
@@ -48,6 +48,7 @@ class Cluster:
         self.clock = Clock()
         self.network = Network(self.clock, self.chance, self._deliver)
         self.trace_lines: deque[str] = deque(maxlen=None if trace_all else TRACE_LINES)
+        self._trace_all = trace_all
         voters, learners = self.plan.voters, self.plan.learners
         ids = [MemberId(i) for i in range(1, voters + learners + 1)]
         conf_state = ConfState(tuple(ids[:voters]), tuple(ids[voters:]))
@@ -61,6 +62,11 @@ class Cluster:
 
     def trace(self, line: str) -> None:
         self.trace_lines.append(f"{self.clock.now:6} {line}")
+
+    def trace_detail(self, line: Callable[[], str]) -> None:
+        """Note what is only of interest when a seed is run again."""
+        if self._trace_all:
+            self.trace(line())
 
     def add_member(self, conf_state: ConfState) -> SimulatedMember:
         """Start a member that nobody has seen before."""
@@ -101,12 +107,12 @@ class Cluster:
             self._repeat(plan.fault_ticks * TICK_UNITS, self._fault)
         self.clock.run_until(plan.duration_ticks * TICK_UNITS)
 
-    def _repeat(self, units: int, action: object) -> None:
+    def _repeat(self, units: int, action: Callable[[], object]) -> None:
         """Do something about every so many units of time, until the faults end."""
 
         def again() -> None:
             if self.faulty:
-                action()  # type: ignore[operator]
+                action()
                 self.clock.after(self.chance.randint(1, 2 * units), again)
 
         self.clock.after(self.chance.randint(1, 2 * units), again)
@@ -141,12 +147,10 @@ class Cluster:
             self.seen["snapshots sent" if installed else "snapshots lost"] += 1
             if installed:
                 receiver.receive_snapshot(message, state)
-            sender.later(
-                self.chance.randint(1, 20),
-                lambda: void(
-                    sender.call(lambda node: node.report_snapshot(message.to, installed=installed))
-                ),
-            )
+            sender.later(self.chance.randint(1, 20), lambda: report(installed))
+
+        def report(installed: bool) -> None:
+            sender.call(lambda node: node.report_snapshot(message.to, installed=installed))
 
         self.clock.after(self.chance.randint(1, SNAPSHOT_UNITS_MAX), arrive)
 
@@ -156,7 +160,7 @@ class Cluster:
     def _propose_somewhere(self) -> None:
         if running := self.running():
             self._proposals += 1
-            padding = bytes(self.chance.randint(0, self.plan.value_bytes_max))
+            padding = b"x" * self.chance.randint(0, self.plan.value_bytes_max)
             self.propose(self.chance.choice(running), b"%d." % self._proposals + padding)
 
     def propose(self, member: SimulatedMember, data: bytes) -> None:
@@ -281,10 +285,6 @@ class Cluster:
         return f"a healed cluster does not come to agree: {leader.node.status()}"
 
 
-def void(_value: object) -> None:
-    """Throw a result away."""
-
-
 @contextmanager
 def _seeded_nonces(chance: random.Random) -> Iterator[None]:
     """Let WALs draw their nonces from the seed too: a run must repeat to the last byte."""
@@ -294,12 +294,8 @@ def _seeded_nonces(chance: random.Random) -> Iterator[None]:
         def token_bytes(size: int) -> bytes:
             return chance.randbytes(size)
 
-    real = wal.secrets
-    wal.secrets = Seeded  # type: ignore[assignment, misc]
-    try:
+    with mock.patch("tianlu_registry.storage.wal.secrets", Seeded):
         yield
-    finally:
-        wal.secrets = real  # type: ignore[misc]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from registry.raft.raft_transcript import describe_message, describe_ready
 from simulation.checker import digest_after
 from simulation.storage import MachineState, MemberStorage
 
@@ -50,7 +51,6 @@ class SimulatedMember:
         self.storage = MemberStorage(
             cluster.chance, conf_state, segment_bytes=cluster.plan.segment_bytes
         )
-        self.storage._possible = [self.storage.synced]
         self.running = False
         self.incarnation = 0
         self.clock_rate = 1.0
@@ -124,6 +124,7 @@ class SimulatedMember:
         return taken
 
     def receive(self, message: Message) -> None:
+        self._cluster.trace_detail(lambda: f"{self.id} receives {describe_message(message)}")
         self.call(lambda node: node.step(message))
 
     def receive_snapshot(self, message: InstallSnapshot, state: MachineState) -> None:
@@ -138,6 +139,7 @@ class SimulatedMember:
             self._cluster.checker.observe(self)
 
     def _do(self, ready: Ready) -> None:
+        self._cluster.trace_detail(lambda: f"{self.id}: {describe_ready(ready)}")
         self._cluster.checker.on_append(self, ready.entries)
         if ready.snapshot is not None:
             self._to_apply.clear()
@@ -156,6 +158,7 @@ class SimulatedMember:
         return self._chance.randint(0, lag_units_max)
 
     def _send(self, message: Message) -> None:
+        self._cluster.trace_detail(lambda: f"{self.id} sends {describe_message(message)}")
         self._cluster.checker.on_send(self, message)
         if isinstance(message, InstallSnapshot):
             self._send_snapshot(message)

@@ -42,6 +42,7 @@ from tianlu_registry.raft.step import HANDLERS
 from tianlu_registry.raft.tracker import ProgressTracker
 from tianlu_registry.raft.write_pipeline import WritePipeline
 from tianlu_registry.storage import wal, wal_recovery
+from tianlu_registry.storage.wal_format import encode_hard_state
 
 Mutation = Callable[[], AbstractContextManager[None]]
 MUTATIONS: dict[str, Mutation] = {}
@@ -188,7 +189,7 @@ _append_after = RaftLog.append_after
 @mutation((RaftLog, "append_after"))
 def keep_a_conflicting_end(self: RaftLog, index: Index, entries: Sequence[Entry]) -> Any:
     new = [entry for entry in entries if entry.index > self.last_index]
-    return _append_after(self, new[0].index - 1 if new else index, new)
+    return _append_after(self, Index(new[0].index - 1) if new else index, new)
 
 
 @mutation((WritePipeline, "truncated"))
@@ -263,7 +264,7 @@ def store_no_vote(state: HardState) -> bytes:
     return _encode_hard_state(HardState(state.term, NO_MEMBER, state.commit))
 
 
-_encode_hard_state = wal.encode_hard_state
+_encode_hard_state = encode_hard_state
 
 
 @mutation((wal.Wal, "release"))

@@ -90,9 +90,9 @@ class MemberStorage:
         self._segment_bytes = segment_bytes
         self.saved = MachineState(Index(0), Term(0), 0, conf_state)
         self.torn_tails = 0
-        self._possible: list[Account] = []
         self._disk, self._wal = self._new_wal()
         self.synced = Account(0)
+        self._possible = [self.synced]  # what a restart may find
 
     def open(self) -> MemoryLog:
         """Start from what is there.

@@ -57,6 +57,9 @@ from tianlu_registry.raft import (
 from tianlu_registry.storage.log import MemoryLog
 
 ROUNDS_MAX = 200
+SHOWN_MAX = 16
+"""Characters of an entry's data."""
+
 CHANGE_SIGNS = {"+": ChangeKind.ADD_VOTER, "~": ChangeKind.ADD_LEARNER, "-": ChangeKind.REMOVE}
 SIGN_OF = {kind: sign for sign, kind in CHANGE_SIGNS.items()}
 TRANSITIONS = {
@@ -270,11 +273,11 @@ class Transcript:
 
     def _take(self, member: Member) -> None:
         ready = member.take()
-        if work := _ready(ready):
+        if work := describe_ready(ready):
             self._lines.append(f"{member.id}: {work}")
         for message in ready.messages:
             lost = self._cut & {message.to, message.sender}
-            self._lines.append(f"  {_message(message)}{' (lost)' if lost else ''}")
+            self._lines.append(f"  {describe_message(message)}{' (lost)' if lost else ''}")
             if not lost:
                 self._sent.append(message)
 
@@ -313,10 +316,13 @@ def _data(entry: Entry) -> str:
         change = ConfChange.decode(entry.data)
         members = "".join(f" {SIGN_OF[one.kind]}{one.member}" for one in change.changes)
         return f"[{NAME_OF[change.transition]}{members}]"
-    return f'"{entry.data.decode()}"' if entry.data else ""
+    if not entry.data:
+        return ""
+    shown = entry.data.decode()
+    return f'"{shown}"' if len(shown) <= SHOWN_MAX else f'"{shown[:SHOWN_MAX]}"...'
 
 
-def _ready(ready: Ready) -> str:
+def describe_ready(ready: Ready) -> str:
     parts = []
     if state := ready.soft_state:
         parts.append(f"{state.role.name.lower()} leader={state.leader_id}")
@@ -332,7 +338,7 @@ def _ready(ready: Ready) -> str:
     return "; ".join(parts)
 
 
-def _message(message: Message) -> str:
+def describe_message(message: Message) -> str:
     return f"{message.sender}->{message.to} {_content(message)}"
 
 
