@@ -31,17 +31,27 @@ class Joined:
         wire: the encoded `Instance`.
         session_id: the lease that holds it; 0 for none.
         suspect: its session's stream broke.
+        since_unix_ms: when it turned suspect, or ceased to be; 0: it never was.
         isolated: an operator took it out of traffic.
         wanted: owner and operator want it to be sent traffic; it may be suspect all the same.
         version: as its owner says.
     """
 
-    __slots__ = ("isolated", "session_id", "suspect", "version", "wanted", "wire")
+    __slots__ = (
+        "isolated",
+        "session_id",
+        "since_unix_ms",
+        "suspect",
+        "version",
+        "wanted",
+        "wire",
+    )
 
     def __init__(self, instance: Instance) -> None:
         self.wire = instance.SerializeToString()
         self.session_id = instance.session_id
         self.suspect = instance.health.liveness == Liveness.LIVENESS_SUSPECT
+        self.since_unix_ms = instance.health.since_unix_ms
         self.isolated = instance.override.isolated
         weight = instance.weight if instance.HasField("weight") else WEIGHT_DEFAULT
         up = instance.status == InstanceStatus.INSTANCE_STATUS_UP

@@ -47,6 +47,4 @@ def suspect(service: ServiceSnapshot | None, turning_count: int, now_ms: int) ->
 
 
 def _turned_recently(instance: Joined, now_ms: int) -> bool:
-    if not instance.suspect:
-        return False
-    return now_ms - instance.message().health.since_unix_ms <= WINDOW_MS
+    return instance.suspect and now_ms - instance.since_unix_ms <= WINDOW_MS
