@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from tianlu import _follow, _registrar
+from tianlu import AsyncClient, NotAllowed, _follow, _registrar
 from tianlu._channel import Connection
 from tianlu._endpoint import Endpoint
 from tianlu._follow import Follower, Scope
@@ -80,6 +80,24 @@ async def test_a_watch_that_fails_is_degraded_and_opened_anew(
     assert "the watch failed: ValueError('a bug')" in seen[0]
     assert seen[-1] == ""
     assert registry.streams == 2
+
+
+async def test_a_refused_subscription_can_be_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry = Registry(catalog_pb2.WatchResponse(revision=5, snapshot=True, snapshot_end=True))
+    async with AsyncClient("127.0.0.1:1", timeout_seconds=1) as client:
+        monkeypatch.setattr(client._subscriptions, "_connection", registry)
+        with monkeypatch.context() as refusing:
+            refusing.setattr(_follow, "decode", _refuse)
+            with pytest.raises(NotAllowed):
+                await client.subscribe("orders")
+        await client.subscribe("orders")
+        assert client.subscribed("orders")
+
+
+def _refuse(_: catalog_pb2.WatchResponse) -> _follow.Batch:
+    raise NotAllowed("not from here")
 
 
 async def test_a_session_that_fails_is_taken_up_again(monkeypatch: pytest.MonkeyPatch) -> None:

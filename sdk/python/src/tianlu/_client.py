@@ -29,6 +29,7 @@ from tianlu._errors import (
     InvalidInput,
     LimitReached,
     NoInstance,
+    NotAllowed,
     NotFound,
     Unavailable,
 )
@@ -322,6 +323,7 @@ class AsyncClient(AsyncCatalog):
 
         Raises:
             InvalidInput: a name cannot be. Nothing is subscribed then.
+            NotAllowed: the registry or the gateway refuses. Nothing is subscribed then.
             LimitReached: the client has 500 watch streams already.
             Unavailable: no registry was reachable in time and no snapshot holds them. The
                 subscription stays; the background keeps trying.
@@ -342,7 +344,7 @@ class AsyncClient(AsyncCatalog):
         wanted = list(dict.fromkeys(self._subscribed[key] for key in keys))
         try:
             await self._subscriptions.filled(wanted, self._connection.deadline())
-        except InvalidInput:
+        except (InvalidInput, NotAllowed):
             for key in keys:
                 self._subscribed.pop(key, None)
             raise

@@ -232,6 +232,7 @@ class Client:
 
         Raises:
             InvalidInput: a name cannot be. Nothing is subscribed then.
+            NotAllowed: the registry or the gateway refuses. Nothing is subscribed then.
             LimitReached: the client has 500 watch streams already.
             Unavailable: no registry was reachable in time and no snapshot holds them. The
                 subscription stays; the background keeps trying.
