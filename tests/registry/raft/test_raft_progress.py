@@ -96,3 +96,22 @@ def test_a_commit_index_is_sent_once():
     assert progress.lacks_commit(6)
     progress.sent(8, size=0, commit=8)
     assert not progress.lacks_commit(9)  # beyond what it has been sent, it could not commit it
+
+
+def test_a_snapshot_stops_everything_until_it_ends():
+    progress = probing(match=3, next_index=4)
+    progress.become_snapshot(9)
+    assert progress.paused
+    assert not progress.rejected(5, 2)
+    assert progress.accepted(4)
+    assert progress.paused, "an old answer is no end of it"
+
+
+@pytest.mark.parametrize(("installed", "next_index"), [(True, 10), (False, 4)])
+def test_its_end_is_followed_by_a_probe_that_waits(installed: bool, next_index: int):
+    progress = probing(match=3, next_index=4)
+    progress.become_snapshot(9)
+    progress.snapshot_ended(installed=installed)
+    assert progress.state is ProgressState.PROBE
+    assert progress.next == next_index
+    assert progress.paused
