@@ -3,9 +3,8 @@
 
     uv run --no-sync python tests/bench/first_request.py --rounds 30
 
-A service registers through the SDK; another thread asks for it all the time, directly by the SDK's
-cache, through the mesher and through the gateway. Figures are milliseconds from the call of
-`register`.
+A service registers through the SDK; another thread asks for it all the time, through the mesher or
+through the gateway. Figures are milliseconds from the call of `register`.
 """
 
 from __future__ import annotations

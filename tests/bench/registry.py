@@ -14,16 +14,18 @@ import time
 from pathlib import Path
 
 import grpc
+from google.protobuf.message import Message
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import h2load
 from report import Report, percentile
-from servers import SERVERS
+from servers import SERVERS, Server
 from watch_streams import Streams
 
 from tianlu._proto.etcd import rpc_pb2
 
+CONNECTIONS = 8
 VALUE = b"v" * 100
 WATCH_KEY = b"bench/fan"
 WATCHERS = 1000
@@ -32,38 +34,56 @@ SINGLE_EVENTS = 20
 BURST_EVENTS = 50
 
 
-def put(report: Report, program: str, port: int, requests: int) -> None:
+def put(report: Report, program: str, server: Server, requests: int) -> None:
     request = rpc_pb2.PutRequest(key=b"bench/key", value=VALUE)
-    for streams in (16, 1):
-        count = requests if streams > 1 else requests // 4
-        rate = h2load.grpc_unary(
-            port, "/etcdserverpb.KV/Put", request, requests=count, connections=8, streams=streams
-        )
-        report.add(f"Put 8x{streams}, requests/s", program, rate)
+    _load(report, program, server, "Put 8x16", request, requests=requests, streams=16)
+    _load(report, program, server, "Put 8x1", request, requests=requests // 4, streams=1)
 
 
-def range_one(report: Report, program: str, port: int, requests: int) -> None:
-    _put_once(port, b"bench/key")
-    for serializable in (False, True):
-        request = rpc_pb2.RangeRequest(key=b"bench/key", serializable=serializable)
-        rate = h2load.grpc_unary(
-            port, "/etcdserverpb.KV/Range", request, requests=requests, connections=8, streams=16
-        )
-        kind = "serializable" if serializable else "linearizable"
-        report.add(f"Range {kind} 8x16, requests/s", program, rate)
+def range_one(report: Report, program: str, server: Server, requests: int) -> None:
+    _put_once(server.port, b"bench/key")
+    for kind in ("linearizable", "serializable"):
+        request = rpc_pb2.RangeRequest(key=b"bench/key", serializable=kind == "serializable")
+        measure = f"Range {kind} 8x16"
+        _load(report, program, server, measure, request, requests=requests, streams=16)
 
 
-def fanout(report: Report, program: str, port: int, _requests: int) -> None:
+def _load(
+    report: Report,
+    program: str,
+    server: Server,
+    measure: str,
+    request: Message,
+    *,
+    requests: int,
+    streams: int,
+) -> None:
+    """Send requests over 8 connections; note the rate and the server's CPU time for each."""
+    before = server.cpu_seconds()
+    rate = h2load.grpc_unary(
+        server.port,
+        f"/etcdserverpb.KV/{measure.partition(' ')[0]}",
+        request,
+        requests=requests,
+        connections=CONNECTIONS,
+        streams=streams,
+    )
+    microseconds = (server.cpu_seconds() - before) / requests * 1e6
+    report.add(f"{measure}, requests/s", program, rate)
+    report.add(f"{measure}, CPU us a request", program, microseconds)
+
+
+def fanout(report: Report, program: str, server: Server, _requests: int) -> None:
     create = rpc_pb2.WatchRequest(create_request=rpc_pb2.WatchCreateRequest(key=WATCH_KEY))
     streams = Streams(
-        port,
+        server.port,
         "/etcdserverpb.Watch/Watch",
         create.SerializeToString(),
         connections=WATCH_CONNECTIONS,
         streams=WATCHERS,
     )
     streams.receive(WATCHERS)  # the "created" answers
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         call = _put_call(channel)
         delays: list[float] = []
         for _ in range(SINGLE_EVENTS):
@@ -72,16 +92,17 @@ def fanout(report: Report, program: str, port: int, _requests: int) -> None:
             delays += [moment - sent for moment in streams.receive(WATCHERS, WATCH_KEY)]
         report.add("fan-out of 1 event to 1,000, p50 ms", program, percentile(delays, 0.5) * 1e3)
         report.add("fan-out of 1 event to 1,000, p99 ms", program, percentile(delays, 0.99) * 1e3)
-        began = time.monotonic()
+        before, began = server.cpu_seconds(), time.monotonic()
         futures = [
             call.future(rpc_pb2.PutRequest(key=WATCH_KEY, value=VALUE)) for _ in range(BURST_EVENTS)
         ]
         last = streams.receive(WATCHERS * BURST_EVENTS, WATCH_KEY)[-1]
         for future in futures:
             future.result()
-        report.add(
-            "fan-out of 50 events, events/s", program, WATCHERS * BURST_EVENTS / (last - began)
-        )
+        count = WATCHERS * BURST_EVENTS
+        microseconds = (server.cpu_seconds() - before) / count * 1e6
+        report.add("fan-out of 50 events, events/s", program, count / (last - began))
+        report.add("fan-out of 50 events, CPU us an event", program, microseconds)
     streams.close()
 
 
@@ -117,8 +138,8 @@ def main() -> None:
         print(f"round {number + 1} of {arguments.rounds}")
         for measure in arguments.measures or MEASURES:
             for program in programs if number % 2 == 0 else reversed(programs):
-                with SERVERS[program](arguments.data_in) as port:
-                    MEASURES[measure](report, program, port, arguments.requests)
+                with SERVERS[program](arguments.data_in) as server:
+                    MEASURES[measure](report, program, server, arguments.requests)
     report.print()
     if arguments.json:
         arguments.json.write_text(report.json())
