@@ -20,7 +20,7 @@ TTL_SECONDS = 3
 
 
 class Stream:
-    """Answers each request once, then is silent."""
+    """Answers each request that is no acknowledgement once, then is silent."""
 
     endpoint = Endpoint("127.0.0.1:1")
 
@@ -29,7 +29,8 @@ class Stream:
         self._asked: asyncio.Queue[Any] = asyncio.Queue()
 
     async def write(self, request: Any) -> None:
-        self._asked.put_nowait(request)
+        if not (isinstance(request, catalog_pb2.WatchRequest) and request.HasField("ack")):
+            self._asked.put_nowait(request)
 
     async def read(self, _silence_seconds: float | None = None) -> Any:
         await self._asked.get()
