@@ -291,6 +291,19 @@ async def test_a_caller_without_grpc_is_told_so() -> None:
     assert b"must be application/grpc" in call.body
 
 
+@pytest.mark.parametrize("headers", [[], [(b"content-type", b"text/plain;charset=UTF-8")]])
+@pytest.mark.parametrize("method", ["Say", "Chat"])
+async def test_a_page_of_another_site_calls_nothing(
+    headers: list[tuple[bytes, bytes]], method: str
+) -> None:
+    """A browser posts a well-formed frame without asking, if the type is a form's or absent."""
+    app = make_app(Echo())
+    path = f"/adapter.test.Echo/{method}"
+    call = await FakeCall(path, [framed(Text(text="a"))], headers=headers).run(app)
+    assert call.status == 415
+    assert ends(app.methods[path]) == {StatusCode.INVALID_ARGUMENT: 1}
+
+
 async def test_fallback_serves_what_is_not_grpc() -> None:
     async def page(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 404, "headers": []})

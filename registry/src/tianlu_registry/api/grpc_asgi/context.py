@@ -47,6 +47,7 @@ class RpcContext:
         deadline: point in monotonic time at which the caller gives up; None for never.
         encoding: what the request's compressed messages are compressed with.
         started: response headers have been handed to the server.
+        speaks_grpc: the request's content-type says that it is gRPC.
         expired, gone, aborted: the deadline has passed; the caller has disconnected; what the
             call was ended with from outside. Each of them cancels the handler's task.
     """
@@ -64,6 +65,7 @@ class RpcContext:
         "malformed_timeout",
         "received",
         "scope",
+        "speaks_grpc",
         "started",
     )
 
@@ -75,7 +77,7 @@ class RpcContext:
         self._trailing_metadata: Metadata = ()
         self.deadline: float | None = None
         self.encoding: bytes | None = None
-        self.expired = self.gone = self.started = False
+        self.expired = self.gone = self.started = self.speaks_grpc = False
         self.malformed_timeout: bytes | None = None
         self.aborted: Exception | None = None
         self.received: asyncio.Future[Event] | None = None  # owned by the disconnect sweeper
@@ -84,6 +86,8 @@ class RpcContext:
                 self._read_timeout(value)
             elif name == b"grpc-encoding":
                 self.encoding = value
+            elif name == b"content-type":
+                self.speaks_grpc = value.startswith(b"application/grpc")
 
     def _read_timeout(self, value: bytes) -> None:
         seconds = parse_timeout_seconds(value)

@@ -128,6 +128,7 @@ class GrpcApp:
         context = RpcContext(scope, send)
         method.started += 1
         try:
+            _check_speaks_grpc(context)
             if method.client_streaming or method.server_streaming:
                 await self._serve_stream(method, context, receive, send)
             else:
@@ -269,7 +270,7 @@ async def _send_status(context: RpcContext, send: Send, status: RpcError) -> Non
     try:
         if not context.started:
             context.started = True
-            if not _is_grpc(context.scope):
+            if not context.speaks_grpc:
                 await _send_unsupported(send)
                 return
             await send(PLAIN_START)
@@ -288,6 +289,17 @@ async def _send_unsupported(send: Send) -> None:
         b"content-type: must be application/grpc on this path; JSON is served under /v3/ and /v1/\n"
     )
     await send({"type": "http.response.body", "body": text})
+
+
+def _check_speaks_grpc(context: RpcContext) -> None:
+    """Refuse a call without gRPC's content-type. A browser posts any bytes to any site for any
+    page, but this type only with that site's leave, which nobody gets here.
+
+    Raises:
+        RpcError: INVALID_ARGUMENT; `_send_status` makes it HTTP's 415.
+    """
+    if not context.speaks_grpc:
+        raise RpcError(StatusCode.INVALID_ARGUMENT, "content-type: must be application/grpc")
 
 
 def _is_grpc(scope: Scope) -> bool:
