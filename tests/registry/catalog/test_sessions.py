@@ -18,7 +18,7 @@ from tianlu_registry.catalog import plans
 from tianlu_registry.catalog.holding import Holding
 from tianlu_registry.catalog.keys import InstanceName
 from tianlu_registry.engine.store import Store
-from tianlu_registry.errors import InvalidArgument
+from tianlu_registry.errors import InvalidArgument, Unavailable
 from tianlu_registry.governance import Governance, GovernanceConfig
 from tianlu_registry.governance import sessions as sessions_module
 
@@ -128,6 +128,21 @@ async def test_closing_removes_at_once(governance: Governance, namespace: str) -
     await governance.sessions.close(session)
     governance.sessions.stream_closed(session)
     await until(lambda: governance.feed.view.service(namespace, "orders") is None)
+
+
+async def test_a_session_that_could_not_be_closed_is_still_watched_over(
+    governance: Governance, namespace: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await streamed(governance, registration(0, namespace))
+
+    async def unavailable(request: object) -> None:
+        raise Unavailable
+
+    monkeypatch.setattr(store, "lease_revoke", unavailable)
+    with pytest.raises(Unavailable):
+        await governance.sessions.close(session)
+    governance.sessions.stream_closed(session)
+    await until(lambda: suspects(governance, namespace) == ["orders-1"])
 
 
 async def test_the_lease_removes_what_nobody_renews(governance: Governance, namespace: str) -> None:

@@ -119,11 +119,13 @@ class Sessions:
             SessionNotFound: it has ended already.
         """
         validate.session_id("session_id", session_id)
-        self._sessions.pop(session_id, None)
         try:
             revoked = await self._store.lease_revoke(LeaseRevokeRequest(ID=session_id))
         except LeaseNotFound as error:
+            self._sessions.pop(session_id, None)
             raise SessionNotFound from error
+        # Not before: a session that could not be ended is still watched over.
+        self._sessions.pop(session_id, None)
         logger.info("session.closed id=%d", session_id)
         return revoked.header.revision
 
