@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tianlu_registry.errors import StorageFailed
 from tianlu_registry.node.datadir import DataDir, DataDirHeld, DataDirUnusable, explain
 
 HOLD = """
@@ -43,6 +44,20 @@ def test_the_names_of_a_new_directory_are_durable(
     synced.clear()
     DataDir.acquire(root).release()
     assert synced == []
+
+
+def test_a_file_system_that_fails_is_a_failure_of_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a bug of ours: the exit status says which of the two it is."""
+
+    def failing(path: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with DataDir.acquire(tmp_path) as data_dir:
+        monkeypatch.setattr(os, "statvfs", failing)
+        with pytest.raises(StorageFailed, match="Input/output error"):
+            data_dir.free_bytes()
 
 
 def test_a_held_directory_names_its_holder_and_frees_with_it(tmp_path: Path) -> None:

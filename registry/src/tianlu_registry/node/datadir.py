@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from tianlu_registry.errors import RegistryError
+from tianlu_registry.errors import RegistryError, StorageFailed
 
 _OWNER_ONLY: Final = 0o700
 
@@ -77,8 +77,15 @@ class DataDir:
         return data_dir
 
     def free_bytes(self) -> int:
-        """Return the space that an unprivileged process may still use on this file system."""
-        space = os.statvfs(self.root)
+        """Return the space that an unprivileged process may still use on this file system.
+
+        Raises:
+            StorageFailed: the file system does not say.
+        """
+        try:
+            space = os.statvfs(self.root)
+        except OSError as error:
+            raise StorageFailed(f"{StorageFailed.text}: {self.root}: {error.strerror}") from error
         return space.f_bavail * space.f_frsize
 
     def release(self) -> None:
