@@ -81,6 +81,31 @@ async def test_pages_of_other_sites_are_refused(
     assert call.status == status
 
 
+@pytest.mark.parametrize(
+    ("host", "client", "status"),
+    [
+        (b"127.0.0.1:2379", ("127.0.0.1", 1), 200),
+        (b"localhost:2379", ("127.0.0.1", 1), 200),
+        (b"localhost", ("127.0.0.1", 1), 200),
+        (b"[::1]:2379", ("::1", 1), 200),
+        (b"[::1]", ("::1", 1), 200),
+        (b"evil.example:2379", ("127.0.0.1", 1), 403),
+        (b"evil.example", ("127.0.0.1", 1), 403),
+        (b"", ("127.0.0.1", 1), 403),
+        (b"tianlu.example", None, 200),
+    ],
+)
+async def test_a_page_that_has_pointed_its_own_name_here_is_refused(
+    host: bytes, client: tuple[str, int] | None, status: int
+) -> None:
+    router = HttpRouter()
+    router.add("POST", "/echo", echo)
+    for header in ((b"origin", b"http://" + host), (b"sec-fetch-site", b"same-origin")):
+        call = FakeCall("/echo", [b"a"], headers=[(b"host", host), header])
+        call.scope["client"] = client
+        assert (await call.run(router)).status == status
+
+
 async def test_mounts_and_streams() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -7,6 +7,7 @@ Errors have one shape everywhere, that of etcd's JSON gateway:
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -133,7 +134,10 @@ def check_same_site(scope: Scope) -> None:
     """Refuse what a browser sends on behalf of another site's page.
 
     The JSON APIs ask for no credentials: without this, any page that somebody on this machine opens
-    could write to them. Programs other than browsers send neither header.
+    could write to them. Such a page is told by its origin; one that has pointed its own name at
+    this machine (DNS rebinding) by the name, which is neither an IP address nor localhost. Who
+    comes over a Unix socket is the gateway, which knows its own names. Programs other than browsers
+    send neither header.
     Source: W3C "Fetch Metadata Request Headers"; RFC 6454, section 7.
 
     Raises:
@@ -141,14 +145,33 @@ def check_same_site(scope: Scope) -> None:
     """
     headers = dict(scope["headers"])
     origin = headers.get(b"origin", b"")
+    site = headers.get(b"sec-fetch-site", b"")
+    if not origin and not site:
+        return
     host = headers.get(b"host", b"")
     foreign = origin != b"" and origin.partition(b"://")[2] != host  # "null" is foreign too
-    if foreign or headers.get(b"sec-fetch-site") == b"cross-site":
+    client = scope.get("client")
+    over_tcp = client is not None and bool(client[0])
+    if foreign or site == b"cross-site" or (over_tcp and not _is_own_name(host)):
         raise RpcError(
             StatusCode.PERMISSION_DENIED,
             "origin: this API does not answer pages of other sites; call it from its own origin "
             "or from a program",
         )
+
+
+def _is_own_name(authority: bytes) -> bool:
+    """Whether a Host header names an IP address or localhost, which nobody's DNS can point here."""
+    host = authority.decode("latin-1").lower()
+    if not host.endswith("]"):  # an IPv6 address without a port
+        host = host.rpartition(":")[0] or host
+    if host == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 class HttpRouter:
