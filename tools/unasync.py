@@ -256,7 +256,7 @@ def formatted(text: str) -> str:
         ["format", "--quiet"],
     ):
         name = str(OUT / "made.py")
-        command = ["ruff", *arguments, "--stdin-filename", name, "-"]
+        command = [sys.executable, "-m", "ruff", *arguments, "--stdin-filename", name, "-"]
         done = subprocess.run(
             command, input=text, capture_output=True, text=True, check=False, cwd=ROOT
         )
