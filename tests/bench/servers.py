@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 BIN = Path(sys.executable).parent
 START_SECONDS = 30.0
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
@@ -102,6 +104,13 @@ def scratch(where: Path | None = None) -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
+def _is_healthy(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
 @contextlib.contextmanager
 def etcd(where: Path | None = None) -> Iterator[Server]:
     """Run one etcd with its defaults."""
@@ -116,8 +125,7 @@ def etcd(where: Path | None = None) -> Iterator[Server]:
         ]
         command = [str(BIN / "etcd"), "--data-dir", str(directory), "--log-level", "error", *urls]
         with running(command) as process:
-            wait_for("etcd", lambda: accepts(port))
-            time.sleep(1.0)  # it elects itself after it listens
+            wait_for("etcd", lambda: _is_healthy(port))  # it elects itself after it listens
             yield Server(port, process.pid)
 
 
