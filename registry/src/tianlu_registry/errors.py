@@ -8,9 +8,10 @@
     │   ├── FutureRevision         the revision has not happened yet
     │   ├── NotFound               LeaseNotFound, ServiceNotFound, InstanceNotFound ...
     │   ├── Exists                 LeaseExists
+    │   ├── ClusterChangeRefused   PeerUrlExists, LearnerNotReady, NotLeader ...
     │   └── Conflict               the thing is not in the state that the request needs
     ├── Unavailable                the registry cannot now: try again
-    │   ├── NoLeader, TooManyRequests, Stopped
+    │   ├── NoLeader, TooManyRequests, Stopped, UnhealthyCluster, LeaderTransferTimeout
     │   └── RequestTimeout         the outcome is unknown: it may yet be applied
     ├── NoSpace                    writes are refused until there is room: somebody must act
     └── Broken                     the node must stop: Corrupt, InvariantBroken, StorageFailed
@@ -127,6 +128,48 @@ class MemberNotFound(NotFound):
     text = "etcdserver: member not found"
 
 
+class ClusterChangeRefused(InputError):
+    """A change of the membership or of the leader does not fit the present ones."""
+
+    text = "tianlu: the membership change does not fit"
+
+
+class MemberExists(ClusterChangeRefused):
+    text = "etcdserver: member ID already exist"
+
+
+class PeerUrlExists(ClusterChangeRefused):
+    text = "etcdserver: Peer URLs already exists"
+
+
+class MemberNotLearner(ClusterChangeRefused):
+    text = "etcdserver: can only promote a learner member"
+
+
+class LearnerNotReady(ClusterChangeRefused):
+    text = "etcdserver: can only promote a learner member which is in sync with leader"
+
+
+class TooManyLearners(ClusterChangeRefused):
+    text = "etcdserver: too many learner members in cluster"
+
+
+class NotEnoughStarted(ClusterChangeRefused):
+    text = "etcdserver: re-configuration failed due to not enough started members"
+
+
+class BadLeaderTransferee(ClusterChangeRefused):
+    text = "etcdserver: bad leader transferee"
+
+
+class NotLeader(ClusterChangeRefused):
+    text = "etcdserver: not leader"
+
+
+class NotSupportedForLearner(ClusterChangeRefused):
+    text = "etcdserver: rpc not supported for learner"
+
+
 class Exists(InputError):
     """The thing that the request would make is there already."""
 
@@ -161,6 +204,14 @@ class TooManyRequests(Unavailable):
 
 class Stopped(Unavailable):
     text = "etcdserver: server stopped"
+
+
+class UnhealthyCluster(Unavailable):
+    text = "etcdserver: unhealthy cluster"
+
+
+class LeaderTransferTimeout(Unavailable):
+    text = "etcdserver: request timed out, leader transfer took too long"
 
 
 class RequestTimeout(Unavailable):

@@ -26,6 +26,7 @@ CODES: Final[Mapping[type[errors.RegistryError], StatusCode]] = MappingProxyType
         errors.NotFound: StatusCode.NOT_FOUND,
         errors.Exists: StatusCode.ALREADY_EXISTS,
         errors.LeaseExists: StatusCode.FAILED_PRECONDITION,
+        errors.ClusterChangeRefused: StatusCode.FAILED_PRECONDITION,
         errors.Conflict: StatusCode.FAILED_PRECONDITION,
         errors.Unavailable: StatusCode.UNAVAILABLE,
         errors.TooManyRequests: StatusCode.RESOURCE_EXHAUSTED,
