@@ -369,7 +369,7 @@ def _content(message: Message) -> str:
             return f"InstallSnapshot term={term} {snapshot.term}/{snapshot.index} {members}"
         case TimeoutNow(_, _, term):
             return f"TimeoutNow term={term}"
-        case ForwardedProposal(_, _, data, kind):
+        case ForwardedProposal(_, _, _, data, kind):
             return f"ForwardedProposal {_data(Entry(0, 0, data, kind))}"
         case ReadIndexRequest(_, _, context):
             return f"ReadIndexRequest context={context}"

@@ -137,8 +137,8 @@ def test_4_1_a_change_that_does_not_fit_never_reaches_the_log():
     with pytest.raises(Conflict):
         member.node.propose_conf_change(conf_change(SIMPLE, (REMOVE, 9)))
     wrong = conf_change(SIMPLE, (REMOVE, 9)).encode()
-    member.step(ForwardedProposal(1, 2, wrong, EntryType.CONF_CHANGE))
-    member.step(ForwardedProposal(1, 2, b"no change", EntryType.CONF_CHANGE))
+    member.step(ForwardedProposal(1, 2, member.status.term, wrong, EntryType.CONF_CHANGE))
+    member.step(ForwardedProposal(1, 2, member.status.term, b"no change", EntryType.CONF_CHANGE))
     assert member.status.last_index == 1
 
 
@@ -150,9 +150,11 @@ def test_a_follower_passes_a_change_on():
     member.step(member.heartbeat(2, term=1))
     member.node.propose_conf_change(wanted)
     (message,) = member.work()
-    assert message == ForwardedProposal(2, 1, wanted.encode(), EntryType.CONF_CHANGE)
+    assert message == ForwardedProposal(2, 1, 1, wanted.encode(), EntryType.CONF_CHANGE)
     leader = ready_leader()
-    sent = leader.step(ForwardedProposal(1, 2, wanted.encode(), EntryType.CONF_CHANGE))
+    sent = leader.step(
+        ForwardedProposal(1, 2, leader.status.term, wanted.encode(), EntryType.CONF_CHANGE)
+    )
     assert {m.entries[0].type for m in sent if isinstance(m, AppendEntries)} == {
         EntryType.CONF_CHANGE
     }

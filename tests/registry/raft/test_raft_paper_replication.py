@@ -337,27 +337,38 @@ def test_a_follower_passes_a_proposal_on_to_its_leader():
     member = BenchMember(term=1)
     member.step(member.heartbeat(2, term=1))
     member.node.propose(b"a")
-    assert member.work() == [ForwardedProposal(2, 1, b"a")]
+    assert member.work() == [ForwardedProposal(2, 1, 1, b"a")]
 
 
 def test_a_leader_appends_a_forwarded_proposal():
     member = leader_with_followers()
-    member.step(ForwardedProposal(1, 3, b"a"))
+    member.step(ForwardedProposal(1, 3, member.status.term, b"a"))
     assert member.entries()[-1].data == b"a"
 
 
 def test_a_forwarded_proposal_beyond_the_limit_is_dropped():
     member = leader_with_followers(uncommitted_bytes_max=1)
-    member.step(ForwardedProposal(1, 3, b"fits"))
-    member.step(ForwardedProposal(1, 3, b"does not"))
+    member.step(ForwardedProposal(1, 3, member.status.term, b"fits"))
+    member.step(ForwardedProposal(1, 3, member.status.term, b"does not"))
     assert member.entries()[-1].data == b"fits"
 
 
-def test_a_follower_that_is_taken_for_the_leader_passes_a_proposal_on():
+def test_a_forwarded_proposal_is_appended_in_its_own_term_or_never():
+    member = leader_with_followers()
+    last = member.status.last_index
+    term = member.status.term
+    for other in (term - 1, term + 1):
+        assert member.step(ForwardedProposal(1, 3, other, b"a")) == []
+    assert member.status.last_index == last
+    assert member.status.term == term
+
+
+def test_a_follower_that_is_taken_for_the_leader_drops_a_proposal():
     member = BenchMember(term=1)
     member.step(member.heartbeat(2, term=1))
-    assert member.step(ForwardedProposal(1, 3, b"a")) == [ForwardedProposal(2, 3, b"a")]
-    assert member.step(ForwardedProposal(1, 2, b"a")) == []  # never back to where it came from
+    assert member.step(ForwardedProposal(1, 3, 1, b"a")) == []
+    assert member.step(ForwardedProposal(1, 3, 9, b"a")) == []
+    assert member.status.term == 1
 
 
 # What cannot be

@@ -33,7 +33,7 @@ def test_3_10_a_prior_leader_stops_accepting_proposals():
     member.node.transfer_leadership(TWO)
     with pytest.raises(NoLeader):
         member.node.propose(b"x")
-    assert member.step(ForwardedProposal(1, 3, b"x")) == [TimeoutNow(2, 1, 2)]
+    assert member.step(ForwardedProposal(1, 3, member.status.term, b"x")) == [TimeoutNow(2, 1, 2)]
     assert member.status.last_index == 3
     assert member.status.transferee == 2
 

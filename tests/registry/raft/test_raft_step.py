@@ -74,7 +74,7 @@ def messages() -> st.SearchStrategy:
         st.builds(AppendEntriesResponse, st.just(1), senders, small, st.just(1), st.booleans()),
         st.builds(Heartbeat, st.just(1), st.just(2), small, st.just(0), small),
         st.builds(HeartbeatResponse, st.just(1), senders, small, small),
-        st.builds(ForwardedProposal, st.just(1), senders, st.binary(min_size=1, max_size=3)),
+        st.builds(ForwardedProposal, st.just(1), senders, small, st.binary(min_size=1, max_size=3)),
         st.builds(install, st.integers(1, 4), st.integers(1, 6), st.integers(1, 4)),
         st.builds(TimeoutNow, st.just(1), st.just(2), small),
         st.builds(ForwardedTransfer, st.just(1), senders, st.sampled_from([1, 2, 3, 9])),

@@ -10,7 +10,6 @@ from tianlu_registry.errors import check
 from tianlu_registry.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
-    ForwardedProposal,
     ForwardedTransfer,
     Heartbeat,
     HeartbeatResponse,
@@ -81,14 +80,6 @@ def on_heartbeat(raft: Raft, message: Heartbeat) -> None:
     _heard_leader(raft, message.sender)
     raft.log.commit_to(message.commit)
     raft.messages.append(HeartbeatResponse(message.sender, raft.id, raft.term, message.read_round))
-
-
-def on_forwarded_proposal(raft: Raft, message: ForwardedProposal) -> None:
-    """Pass it on: the sender took this member for the leader that it no longer is."""
-    if raft.leader_id not in (NO_MEMBER, message.sender):
-        raft.messages.append(
-            ForwardedProposal(raft.leader_id, message.sender, message.data, message.type)
-        )
 
 
 def on_forwarded_transfer(raft: Raft, message: ForwardedTransfer) -> None:

@@ -16,6 +16,8 @@ from tianlu_registry.raft.types import EntryType
 def on_forwarded_proposal(raft: Raft, message: ForwardedProposal) -> None:
     """Append a follower's proposal. Where it cannot be taken it is dropped, and its proposer
     times out."""
+    if message.term != raft.term:
+        return
     with contextlib.suppress(Unavailable, InputError):
         if message.type is EntryType.CONF_CHANGE:
             membership.propose(raft, ConfChange.decode(message.data))

@@ -4,7 +4,8 @@ The names are those of the Raft paper's RPCs; answers are messages of their own 
 never waits. Delivery may lose, repeat, delay and reorder messages, but never alter them.
 
 Every message names its receiver (`to`) and its sender. All but the forwarded ones carry the
-sender's term, by which stale senders are found out (Raft, section 5.1).
+sender's term, by which stale senders are found out (Raft, section 5.1). A forwarded one never
+changes its receiver's term.
 """
 
 from __future__ import annotations
@@ -157,10 +158,17 @@ class ForwardedTransfer:
 
 @dataclass(frozen=True, slots=True)
 class ForwardedProposal:
-    """A proposal made at a follower, on its way to the leader. It may be lost without a word."""
+    """A proposal made at a follower, on its way to the leader. It may be lost without a word.
+
+    Attributes:
+        term: the sender's. Only the leader of that term may append it, so that it becomes an entry
+            of that term or none: who has applied an entry of a later term and not this one may
+            propose it again (DESIGN.md, duty 9).
+    """
 
     to: MemberId
     sender: MemberId
+    term: Term
     data: bytes
     type: EntryType = EntryType.NORMAL
 

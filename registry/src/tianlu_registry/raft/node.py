@@ -99,7 +99,7 @@ class RawNode:
         elif raft.leader_id == NO_MEMBER:
             raise NoLeader
         else:
-            raft.messages.append(ForwardedProposal(raft.leader_id, raft.id, data))
+            raft.messages.append(ForwardedProposal(raft.leader_id, raft.id, raft.term, data))
 
     def read_index(self, context: int) -> None:
         """Ask at which applied index reads are linearizable, as of now.
@@ -144,7 +144,7 @@ class RawNode:
         else:
             data = change.encode()
             raft.messages.append(
-                ForwardedProposal(raft.leader_id, raft.id, data, EntryType.CONF_CHANGE)
+                ForwardedProposal(raft.leader_id, raft.id, raft.term, data, EntryType.CONF_CHANGE)
             )
 
     def apply_conf_change(self, index: Index, change: ConfChange) -> ConfState:

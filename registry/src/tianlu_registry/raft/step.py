@@ -55,7 +55,7 @@ HANDLERS: Mapping[Role, Mapping[type[Message], Handler]] = {
         AppendEntriesResponse: _ignore,
         Heartbeat: follower.on_heartbeat,
         HeartbeatResponse: _ignore,
-        ForwardedProposal: follower.on_forwarded_proposal,
+        ForwardedProposal: _ignore,  # this member leads its term no more, and nobody else does
         ReadIndexRequest: follower.on_forwarded_read,
         ReadIndexResponse: follower.on_read_index_response,
         InstallSnapshot: follower.on_install_snapshot,
