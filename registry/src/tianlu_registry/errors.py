@@ -134,6 +134,10 @@ class ClusterChangeRefused(InputError):
     text = "tianlu: the membership change does not fit"
 
 
+class MemberUrlsInvalid(InputError):
+    text = "etcdserver: given member URLs are invalid"
+
+
 class MemberExists(ClusterChangeRefused):
     text = "etcdserver: member ID already exist"
 

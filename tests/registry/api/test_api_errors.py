@@ -60,6 +60,28 @@ ETCD = {
     errors.LeaseExists: (9, "etcdserver: lease already exists"),
     errors.LeaseTtlTooLarge: (11, "etcdserver: too large lease TTL"),
     errors.MemberNotFound: (5, "etcdserver: member not found"),
+    errors.MemberUrlsInvalid: (3, "etcdserver: given member URLs are invalid"),
+    errors.MemberExists: (9, "etcdserver: member ID already exist"),
+    errors.PeerUrlExists: (9, "etcdserver: Peer URLs already exists"),
+    errors.MemberNotLearner: (9, "etcdserver: can only promote a learner member"),
+    errors.LearnerNotReady: (
+        9,
+        "etcdserver: can only promote a learner member which is in sync with leader",
+    ),
+    errors.TooManyLearners: (9, "etcdserver: too many learner members in cluster"),
+    errors.NotEnoughStarted: (
+        9,
+        "etcdserver: re-configuration failed due to not enough started members",
+    ),
+    errors.BadLeaderTransferee: (9, "etcdserver: bad leader transferee"),
+    errors.NotLeader: (9, "etcdserver: not leader"),
+    errors.NotSupportedForLearner: (9, "etcdserver: rpc not supported for learner"),
+    errors.UnhealthyCluster: (14, "etcdserver: unhealthy cluster"),
+    # Not in etcd's own table of codes (server/etcdserver/api/v3rpc/util.go): UNKNOWN then.
+    errors.LeaderTransferTimeout: (
+        2,
+        "etcdserver: request timed out, leader transfer took too long",
+    ),
     errors.RequestTooLarge: (3, "etcdserver: request is too large"),
     errors.TooManyRequests: (8, "etcdserver: too many requests"),
     errors.NoLeader: (14, "etcdserver: no leader"),

@@ -30,6 +30,7 @@ CODES: Final[Mapping[type[errors.RegistryError], StatusCode]] = MappingProxyType
         errors.Conflict: StatusCode.FAILED_PRECONDITION,
         errors.Unavailable: StatusCode.UNAVAILABLE,
         errors.TooManyRequests: StatusCode.RESOURCE_EXHAUSTED,
+        errors.LeaderTransferTimeout: StatusCode.UNKNOWN,  # etcd has no code for this one
         errors.NoSpace: StatusCode.RESOURCE_EXHAUSTED,
         errors.Broken: StatusCode.INTERNAL,
         errors.Corrupt: StatusCode.DATA_LOSS,
