@@ -16,9 +16,10 @@ import time
 from collections import Counter
 from contextlib import nullcontext, suppress
 
-from simulation.cluster import Cluster
 from simulation.mutations import MUTATIONS
-from simulation.violation import Violation
+
+from tianlu_registry.simulation.cluster import Cluster
+from tianlu_registry.simulation.violation import Violation
 
 DETAIL_LINES = 40
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from simulation.cluster import Cluster
 from simulation.mutations import MUTATIONS
-from simulation.violation import Violation
+
+from tianlu_registry.simulation.cluster import Cluster
+from tianlu_registry.simulation.violation import Violation
 
 SEEDS = range(40)
 

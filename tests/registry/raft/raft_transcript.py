@@ -28,47 +28,29 @@ from dataclasses import dataclass, field
 
 from tianlu_registry.errors import RegistryError
 from tianlu_registry.raft import (
-    AppendEntries,
-    AppendEntriesResponse,
-    ChangeKind,
     ConfChange,
     Config,
     ConfState,
-    Entry,
     EntryType,
-    ForwardedProposal,
     HardState,
-    Heartbeat,
-    HeartbeatResponse,
     Index,
-    InstallSnapshot,
     MemberId,
     Message,
     RawNode,
-    ReadIndexRequest,
-    ReadIndexResponse,
     Ready,
-    RequestVote,
-    RequestVoteResponse,
-    TimeoutNow,
-    Transition,
     conf_change,
+)
+from tianlu_registry.simulation.describe import (
+    CHANGE_SIGNS,
+    TRANSITIONS,
+    conf_text,
+    entries_text,
+    message_text,
+    ready_text,
 )
 from tianlu_registry.storage.log import MemoryLog
 
 ROUNDS_MAX = 200
-SHOWN_MAX = 16
-"""Characters of an entry's data."""
-
-CHANGE_SIGNS = {"+": ChangeKind.ADD_VOTER, "~": ChangeKind.ADD_LEARNER, "-": ChangeKind.REMOVE}
-SIGN_OF = {kind: sign for sign, kind in CHANGE_SIGNS.items()}
-TRANSITIONS = {
-    "simple": Transition.SIMPLE,
-    "joint": Transition.JOINT,
-    "explicit": Transition.JOINT_EXPLICIT,
-    "leave": Transition.LEAVE,
-}
-NAME_OF = {transition: name for name, transition in TRANSITIONS.items()}
 
 
 class SteadySource:
@@ -254,7 +236,7 @@ class Transcript:
         self._lines.append(
             f"{status.role.name.lower()} term={status.term} leader={status.leader_id} "
             f"last={status.last_index} committed={status.committed} applied={status.applied} "
-            f"members={_conf(status.conf_state)}"
+            f"members={conf_text(status.conf_state)}"
         )
         for peer, progress in status.peers.items():
             self._lines.append(
@@ -266,18 +248,18 @@ class Transcript:
         log = self._members[int(member)].log
         if log.last_index >= log.first_index:
             entries = log.entries(log.first_index, Index(log.last_index + 1), 1 << 30)
-            self._lines.append(_entries(entries))
+            self._lines.append(entries_text(entries))
 
     def _node(self, member: str) -> RawNode:
         return self._members[int(member)].node
 
     def _take(self, member: Member) -> None:
         ready = member.take()
-        if work := describe_ready(ready):
+        if work := ready_text(ready):
             self._lines.append(f"{member.id}: {work}")
         for message in ready.messages:
             lost = self._cut & {message.to, message.sender}
-            self._lines.append(f"  {describe_message(message)}{' (lost)' if lost else ''}")
+            self._lines.append(f"  {message_text(message)}{' (lost)' if lost else ''}")
             if not lost:
                 self._sent.append(message)
 
@@ -294,90 +276,3 @@ class Transcript:
 
 def _ids(text: str) -> tuple[MemberId, ...]:
     return tuple(MemberId(int(member)) for member in text.split(",") if member)
-
-
-def _conf(conf: ConfState) -> str:
-    parts = [f"({' '.join(map(str, conf.voters))})"]
-    if conf.voters_outgoing:
-        parts.append(f"&&({' '.join(map(str, conf.voters_outgoing))})")
-    if conf.learners:
-        parts.append(f" learners({' '.join(map(str, conf.learners))})")
-    if conf.learners_next:
-        parts.append(f" next({' '.join(map(str, conf.learners_next))})")
-    return "".join(parts)
-
-
-def _entries(entries: list[Entry] | tuple[Entry, ...]) -> str:
-    return " ".join(f"{entry.term}/{entry.index}{_data(entry)}" for entry in entries)
-
-
-def _data(entry: Entry) -> str:
-    if entry.type is EntryType.CONF_CHANGE:
-        change = ConfChange.decode(entry.data)
-        members = "".join(f" {SIGN_OF[one.kind]}{one.member}" for one in change.changes)
-        return f"[{NAME_OF[change.transition]}{members}]"
-    if not entry.data:
-        return ""
-    shown = entry.data.decode()
-    return f'"{shown}"' if len(shown) <= SHOWN_MAX else f'"{shown[:SHOWN_MAX]}"...'
-
-
-def describe_ready(ready: Ready) -> str:
-    parts = []
-    if state := ready.soft_state:
-        parts.append(f"{state.role.name.lower()} leader={state.leader_id}")
-    if state := ready.hard_state:
-        parts.append(f"store term={state.term} vote={state.vote} commit={state.commit}")
-    if meta := ready.snapshot:
-        parts.append(f"restore {meta.term}/{meta.index} {_conf(meta.conf_state)}")
-    if ready.entries:
-        parts.append(f"append {_entries(ready.entries)}")
-    if ready.committed_entries:
-        parts.append(f"apply {_entries(ready.committed_entries)}")
-    parts += [f"read {read.context} at {read.index}" for read in ready.read_states]
-    return "; ".join(parts)
-
-
-def describe_message(message: Message) -> str:
-    return f"{message.sender}->{message.to} {_content(message)}"
-
-
-def _content(message: Message) -> str:
-    match message:
-        case RequestVote(_, _, term, index, last_term, pre_vote, by_transfer):
-            kind = " pre-vote" if pre_vote else " by-transfer" if by_transfer else ""
-            return f"RequestVote{kind} term={term} last={last_term}/{index}"
-        case RequestVoteResponse(_, _, term, granted, pre_vote):
-            answer = "granted" if granted else "refused"
-            return f"RequestVoteResponse{' pre-vote' if pre_vote else ''} term={term} {answer}"
-        case AppendEntries(_, _, term, index, prev_term, entries, commit):
-            carried = f" [{_entries(entries)}]" if entries else ""
-            return f"AppendEntries term={term} after={prev_term}/{index} commit={commit}{carried}"
-        case AppendEntriesResponse(needs_snapshot=True):
-            return f"AppendEntriesResponse term={message.term} needs a snapshot"
-        case AppendEntriesResponse(rejected=True):
-            hint = f"{message.hint_term}/{message.hint_index}"
-            return f"AppendEntriesResponse term={message.term} rejected={message.index} hint={hint}"
-        case AppendEntriesResponse(_, _, term, index):
-            return f"AppendEntriesResponse term={term} accepted={index}"
-        case Heartbeat(_, _, term, commit, read_round):
-            return f"Heartbeat term={term} commit={commit}{_round(read_round)}"
-        case HeartbeatResponse(_, _, term, read_round):
-            return f"HeartbeatResponse term={term}{_round(read_round)}"
-        case InstallSnapshot(_, _, term, snapshot):
-            members = _conf(snapshot.conf_state)
-            return f"InstallSnapshot term={term} {snapshot.term}/{snapshot.index} {members}"
-        case TimeoutNow(_, _, term):
-            return f"TimeoutNow term={term}"
-        case ForwardedProposal(_, _, _, data, kind):
-            return f"ForwardedProposal {_data(Entry(0, 0, data, kind))}"
-        case ReadIndexRequest(_, _, context):
-            return f"ReadIndexRequest context={context}"
-        case ReadIndexResponse(_, _, term, index, context):
-            return f"ReadIndexResponse term={term} context={context} index={index}"
-        case _:
-            return f"{type(message).__name__} {message.transferee}"
-
-
-def _round(read_round: int) -> str:
-    return f" read-round={read_round}" if read_round else ""

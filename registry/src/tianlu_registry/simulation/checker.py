@@ -21,9 +21,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from simulation.storage import MachineState
-from simulation.violation import require
-
 from tianlu_registry.raft import (
     AppendEntriesResponse,
     ConfState,
@@ -37,9 +34,11 @@ from tianlu_registry.raft import (
     Role,
     Term,
 )
+from tianlu_registry.simulation.storage import MachineState
+from tianlu_registry.simulation.violation import require
 
 if TYPE_CHECKING:
-    from simulation.member import SimulatedMember
+    from tianlu_registry.simulation.member import SimulatedMember
 
 
 def digest_after(digest: int, entry: Entry) -> int:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from simulation.clock import Clock
-
 from tianlu_registry.raft import MemberId, Message
+from tianlu_registry.simulation.clock import Clock
 
 
 class Network:

@@ -11,10 +11,6 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from registry.raft.raft_transcript import describe_message, describe_ready
-from simulation.checker import digest_after
-from simulation.storage import MachineState, MemberStorage
-
 from tianlu_registry.errors import InputError, StorageFailed, Unavailable
 from tianlu_registry.raft import (
     ConfChange,
@@ -30,9 +26,12 @@ from tianlu_registry.raft import (
     Ready,
     Role,
 )
+from tianlu_registry.simulation.checker import digest_after
+from tianlu_registry.simulation.describe import message_text, ready_text
+from tianlu_registry.simulation.storage import MachineState, MemberStorage
 
 if TYPE_CHECKING:
-    from simulation.cluster import Cluster
+    from tianlu_registry.simulation.cluster import Cluster
 
 
 class SimulatedMember:
@@ -124,7 +123,7 @@ class SimulatedMember:
         return taken
 
     def receive(self, message: Message) -> None:
-        self._cluster.trace_detail(lambda: f"{self.id} receives {describe_message(message)}")
+        self._cluster.trace_detail(lambda: f"{self.id} receives {message_text(message)}")
         self.call(lambda node: node.step(message))
 
     def receive_snapshot(self, message: InstallSnapshot, state: MachineState) -> None:
@@ -139,7 +138,7 @@ class SimulatedMember:
             self._cluster.checker.observe(self)
 
     def _do(self, ready: Ready) -> None:
-        self._cluster.trace_detail(lambda: f"{self.id}: {describe_ready(ready)}")
+        self._cluster.trace_detail(lambda: f"{self.id}: {ready_text(ready)}")
         self._cluster.checker.on_append(self, ready.entries)
         if ready.snapshot is not None:
             self._to_apply.clear()
@@ -158,7 +157,7 @@ class SimulatedMember:
         return self._chance.randint(0, lag_units_max)
 
     def _send(self, message: Message) -> None:
-        self._cluster.trace_detail(lambda: f"{self.id} sends {describe_message(message)}")
+        self._cluster.trace_detail(lambda: f"{self.id} sends {message_text(message)}")
         self._cluster.checker.on_send(self, message)
         if isinstance(message, InstallSnapshot):
             self._send_snapshot(message)

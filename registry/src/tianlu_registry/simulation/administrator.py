@@ -15,8 +15,8 @@ from tianlu_registry.raft import (
 )
 
 if TYPE_CHECKING:
-    from simulation.cluster import Cluster
-    from simulation.member import SimulatedMember
+    from tianlu_registry.simulation.cluster import Cluster
+    from tianlu_registry.simulation.member import SimulatedMember
 
 MEMBERS_MAX = 7
 STARTED_MAX = 12

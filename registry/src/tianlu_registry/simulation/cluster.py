@@ -13,17 +13,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from unittest import mock
 
-from simulation.administrator import Administrator
-from simulation.checker import Checker
-from simulation.clock import TICK_UNITS, Clock
-from simulation.member import SimulatedMember
-from simulation.network import Network
-from simulation.plan import Plan, draw_plan
-from simulation.storage import MachineState
-from simulation.violation import Violation
-
 from tianlu_registry.errors import Broken
 from tianlu_registry.raft import ConfState, InstallSnapshot, MemberId, Message
+from tianlu_registry.simulation.administrator import Administrator
+from tianlu_registry.simulation.checker import Checker
+from tianlu_registry.simulation.clock import TICK_UNITS, Clock
+from tianlu_registry.simulation.member import SimulatedMember
+from tianlu_registry.simulation.network import Network
+from tianlu_registry.simulation.plan import Plan, draw_plan
+from tianlu_registry.simulation.storage import MachineState
+from tianlu_registry.simulation.violation import Violation
 
 TRACE_LINES = 60
 HEAL_TIMEOUTS_MAX = 60

@@ -13,9 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from registry.storage.simulated_disk import SimulatedCrash, SimulatedDisk
-from simulation.violation import Violation, require
-
 from tianlu_registry.errors import Broken
 from tianlu_registry.raft import (
     ConfState,
@@ -26,6 +23,8 @@ from tianlu_registry.raft import (
     SnapshotMeta,
     Term,
 )
+from tianlu_registry.simulation.disk import SimulatedCrash, SimulatedDisk
+from tianlu_registry.simulation.violation import Violation, require
 from tianlu_registry.storage.log import MemoryLog
 from tianlu_registry.storage.wal import Wal
 
