@@ -24,11 +24,16 @@ from tianlu_registry.api import etcd_json
 from tianlu_registry.api.catalog_grpc import CatalogServicer
 from tianlu_registry.api.catalog_json import CatalogJson
 from tianlu_registry.api.errors import error_status
-from tianlu_registry.api.etcd_cluster import AuthServicer, ClusterServicer, MemberInfo
-from tianlu_registry.api.etcd_json_stream import JsonStreams
+from tianlu_registry.api.etcd_cluster import (
+    AuthServicer,
+    ClusterServicer,
+    LoneClusterServicer,
+    MemberInfo,
+)
+from tianlu_registry.api.etcd_json_stream import JsonSnapshot, JsonStreams
 from tianlu_registry.api.etcd_kv import KvServicer
 from tianlu_registry.api.etcd_lease import LeaseServicer
-from tianlu_registry.api.etcd_maintenance import MaintenanceServicer
+from tianlu_registry.api.etcd_maintenance import LoneMaintenanceServicer, MaintenanceServicer
 from tianlu_registry.api.etcd_watch import WatchServicer
 from tianlu_registry.api.grpc_asgi import GrpcApp
 from tianlu_registry.api.grpc_asgi.asgi import Receive, Scope, Send
@@ -38,6 +43,7 @@ from tianlu_registry.api.grpc_reflection import ReflectionServicer, reflection_s
 from tianlu_registry.api.health import HealthPages
 from tianlu_registry.api.http import HttpRequest, HttpResponse, HttpRouter, text_response
 from tianlu_registry.api.metrics import ApiCollector, MetricsPage, ServerCollector
+from tianlu_registry.engine.cluster import Cluster
 from tianlu_registry.engine.embedded import EmbeddedNode
 from tianlu_registry.engine.store import Store
 from tianlu_registry.errors import Broken, InputError, RegistryError, Stopped, Unavailable
@@ -117,27 +123,24 @@ class RegistryApp:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _start(self, stack: AsyncExitStack) -> Apis:
-        store, collectors = await stack.enter_async_context(_engine(self._settings))
-        governance = await stack.enter_async_context(Governance.start(store))
+        engine = await stack.enter_async_context(_engine(self._settings))
+        governance = await stack.enter_async_context(Governance.start(engine.store))
         # So that a node answers /readyz with yes as soon as it listens. One whose catalogue takes
         # longer serves the rest meanwhile, and says so there.
         with contextlib.suppress(Unavailable):
             await governance.feed.wait_ready()
-        apis = self._compose(store, governance, collectors)
+        apis = self._compose(engine, governance)
         set_up_collector()
         return apis
 
-    def _compose(
-        self, store: Store, governance: Governance, collectors: Iterable[Collector]
-    ) -> Apis:
-        """Put the APIs together over `store`."""
-        settings = self._settings
+    def _compose(self, engine: Engine, governance: Governance) -> Apis:
+        """Put the APIs together over `engine`."""
+        settings, store = self._settings, engine.store
         version = importlib.metadata.version("tianlu-registry")
         http = HttpRouter()
         grpc = GrpcApp(error_status, fallback=http)
         watch = WatchServicer(store, progress_interval_seconds=settings.progress_interval_seconds)
         lease = LeaseServicer(store)
-        member = MemberInfo(settings.node.name, settings.node.peer_urls, settings.client_urls)
         health = HealthServicer()
         pages = HealthPages(store, version, lambda: governance.feed.ready)
         apis = Apis(grpc, http, watch, health, pages, governance)
@@ -145,9 +148,8 @@ class RegistryApp:
             "KV": KvServicer(store),
             "Watch": watch,
             "Lease": lease,
-            "Cluster": ClusterServicer(store, member),
-            "Maintenance": MaintenanceServicer(store),
             "Auth": AuthServicer(store),
+            **self._cluster_services(engine, http, grpc),
         }
         for name, servicer in etcd_services.items():
             grpc.add(ETCD.services_by_name[name], servicer)
@@ -168,11 +170,26 @@ class RegistryApp:
                 ServerCollector(store, version),
                 ApiCollector(grpc, watch, pages),
                 CatalogCollector(governance),
-                *collectors,
+                *engine.collectors,
             ]
         ).add_to(http)
         self._add_launcher_routes(http, apis)
         return apis
+
+    def _cluster_services(
+        self, engine: Engine, http: HttpRouter, grpc: GrpcApp
+    ) -> dict[str, object]:
+        """Return what serves etcd's Cluster and Maintenance."""
+        store, node = engine.store, self._settings.node
+        if engine.cluster is None:
+            member = MemberInfo(node.name, node.peer_urls, self._settings.client_urls)
+            return {
+                "Cluster": LoneClusterServicer(store, member),
+                "Maintenance": LoneMaintenanceServicer(store),
+            }
+        maintenance = MaintenanceServicer(store, engine.cluster)
+        http.add_stream("POST", "/v3/maintenance/snapshot", JsonSnapshot(maintenance, grpc.sweeper))
+        return {"Cluster": ClusterServicer(engine.cluster), "Maintenance": maintenance}
 
     def _add_launcher_routes(self, http: HttpRouter, apis: Apis) -> None:
         async def alive(request: HttpRequest) -> HttpResponse:
@@ -195,21 +212,33 @@ class RegistryApp:
         return text_response("for the launcher only\n", 403)
 
 
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What runs underneath the APIs.
+
+    Attributes:
+        collectors: its metrics.
+    """
+
+    store: Store
+    cluster: Cluster | None
+    collectors: Iterable[Collector]
+
+
 @contextlib.asynccontextmanager
-async def _engine(
-    settings: RegistrySettings,
-) -> AsyncIterator[tuple[Store, Iterable[Collector]]]:
+async def _engine(settings: RegistrySettings) -> AsyncIterator[Engine]:
     """Run the store that the settings ask for."""
     if settings.etcd_endpoints:
         # grpcio's client takes time and memory that the embedded node does not need.
         from tianlu_registry.engine.etcd import EtcdConfig, EtcdStore
+        from tianlu_registry.engine.etcd_cluster import EtcdCluster
 
         async with await EtcdStore.connect(EtcdConfig(settings.etcd_endpoints)) as store:
-            yield store, ()
+            yield Engine(store, EtcdCluster(store), ())
         return
     node = await EmbeddedNode.start(settings.node, on_fatal=exit_with)
     try:
-        yield node.store, (NodeCollector(node.node),)
+        yield Engine(node.store, None, (NodeCollector(node.node),))
     finally:
         await node.stop()
 

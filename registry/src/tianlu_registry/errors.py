@@ -174,6 +174,18 @@ class NotSupportedForLearner(ClusterChangeRefused):
     text = "etcdserver: rpc not supported for learner"
 
 
+class DowngradeVersionMalformed(InputError):
+    text = "etcdserver: wrong downgrade target version format"
+
+
+class DowngradeTargetInvalid(InputError):
+    text = "etcdserver: invalid downgrade target version"
+
+
+class NoInflightDowngrade(ClusterChangeRefused):
+    text = "etcdserver: no inflight downgrade job"
+
+
 class Exists(InputError):
     """The thing that the request would make is there already."""
 

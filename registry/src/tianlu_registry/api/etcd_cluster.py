@@ -1,25 +1,98 @@
-"""etcdserverpb.Cluster and the answered part of etcdserverpb.Auth.
-
-Membership changes come with the cluster of several nodes; until then their methods are absent and
-answer UNIMPLEMENTED.
-"""
+"""etcdserverpb.Cluster and the answered part of etcdserverpb.Auth."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from tianlu._proto.etcd.rpc_pb2 import (
     AuthStatusRequest,
     AuthStatusResponse,
     Member,
+    MemberAddRequest,
+    MemberAddResponse,
     MemberListRequest,
     MemberListResponse,
+    MemberPromoteRequest,
+    MemberPromoteResponse,
+    MemberRemoveRequest,
+    MemberRemoveResponse,
+    MemberUpdateRequest,
+    MemberUpdateResponse,
 )
 from tianlu_registry.api.grpc_asgi import RpcContext
+from tianlu_registry.engine.cluster import Cluster
 from tianlu_registry.engine.store import Store
+from tianlu_registry.errors import MemberUrlsInvalid
 
 _FIRST_AUTH_REVISION = 1
 """What etcd reports before authentication was ever configured."""
+
+_TCP_SCHEMES = frozenset({"http", "https"})
+_UNIX_SCHEMES = frozenset({"unix", "unixs"})
+
+
+class ClusterServicer:
+    """Passes requests to the cluster, after a look at their URLs."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def MemberAdd(  # noqa: N802
+        self, request: MemberAddRequest, context: RpcContext
+    ) -> MemberAddResponse:
+        request.peerURLs[:] = checked_urls(request.peerURLs)
+        return await self._cluster.member_add(request)
+
+    async def MemberRemove(  # noqa: N802
+        self, request: MemberRemoveRequest, context: RpcContext
+    ) -> MemberRemoveResponse:
+        return await self._cluster.member_remove(request)
+
+    async def MemberUpdate(  # noqa: N802
+        self, request: MemberUpdateRequest, context: RpcContext
+    ) -> MemberUpdateResponse:
+        # etcd takes any text here, and its members then fail on it.
+        request.peerURLs[:] = checked_urls(request.peerURLs)
+        return await self._cluster.member_update(request)
+
+    async def MemberList(  # noqa: N802
+        self, request: MemberListRequest, context: RpcContext
+    ) -> MemberListResponse:
+        return await self._cluster.member_list(request)
+
+    async def MemberPromote(  # noqa: N802
+        self, request: MemberPromoteRequest, context: RpcContext
+    ) -> MemberPromoteResponse:
+        return await self._cluster.member_promote(request)
+
+
+def checked_urls(urls: Iterable[str]) -> list[str]:
+    """Return the URLs of a member as they are kept: without spaces around, in order.
+
+    Raises:
+        MemberUrlsInvalid: there is none, or one is not ``http://HOST:PORT``, ``https://HOST:PORT``,
+            ``unix:PATH`` or ``unixs:PATH``.
+
+    Source: etcd client/pkg/types/urls.go.
+    """
+    checked = sorted(url.strip() for url in urls)
+    if not checked or not all(_is_member_url(url) for url in checked):
+        raise MemberUrlsInvalid
+    return checked
+
+
+def _is_member_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:  # a bad port or bracket
+        return False
+    if url.scheme in _UNIX_SCHEMES:
+        return bool(url.netloc or url.path)
+    plain = not (url.path or url.query or url.fragment or url.username)
+    return url.scheme in _TCP_SCHEMES and port is not None and plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +104,8 @@ class MemberInfo:
     client_urls: tuple[str, ...]
 
 
-class ClusterServicer:
-    """Lists the members: this one."""
+class LoneClusterServicer:
+    """Lists the members: this one. The methods that change members answer UNIMPLEMENTED."""
 
     def __init__(self, store: Store, member: MemberInfo) -> None:
         self._store = store

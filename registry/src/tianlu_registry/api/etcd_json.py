@@ -42,7 +42,8 @@ PATHS: Final[Mapping[str, str]] = MappingProxyType(
         "/v3/maintenance/alarm": "Maintenance/Alarm",
         "/v3/maintenance/status": "Maintenance/Status",
         "/v3/maintenance/defragment": "Maintenance/Defragment",
-        "/v3/maintenance/hash": "Maintenance/HashKV",
+        "/v3/maintenance/hash": "Maintenance/Hash",
+        "/v3/maintenance/hashkv": "Maintenance/HashKV",  # a path of its own since etcd 3.6
         "/v3/maintenance/transfer-leadership": "Maintenance/MoveLeader",
         "/v3/maintenance/downgrade": "Maintenance/Downgrade",
         "/v3/auth/status": "Auth/AuthStatus",

@@ -1,4 +1,5 @@
-"""The streaming methods of etcd's JSON gateway: /v3/watch and /v3/lease/keepalive.
+"""The streaming methods of etcd's JSON gateway: /v3/watch, /v3/lease/keepalive and
+/v3/maintenance/snapshot.
 
 The body is a sequence of JSON objects, the answer one ``{"result": ...}`` a line. Both go on at
 once: each object is acted on when its closing brace has arrived. A call ends when its caller
@@ -11,13 +12,20 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Generic, Self, TypeVar
 
 from google.protobuf.message import Message
 
-from tianlu._proto.etcd.rpc_pb2 import LeaseKeepAliveRequest, ResponseHeader, WatchRequest
+from tianlu._proto.etcd.rpc_pb2 import (
+    LeaseKeepAliveRequest,
+    ResponseHeader,
+    SnapshotRequest,
+    WatchRequest,
+)
 from tianlu_registry.api.errors import HTTP_STATUSES, error_status
 from tianlu_registry.api.etcd_lease import LeaseServicer
+from tianlu_registry.api.etcd_maintenance import MaintenanceServicer
 from tianlu_registry.api.etcd_watch import WatchServicer
 from tianlu_registry.api.etcd_watch_wire import JsonWatchWire, result_line
 from tianlu_registry.api.grpc_asgi import REQUEST_BYTES_MAX, RpcContext, RpcError, StatusCode
@@ -66,6 +74,27 @@ class JsonStreams:
                 await asyncio.shield(call.write(result_line(response)))
 
 
+class JsonSnapshot:
+    """POST /v3/maintenance/snapshot, ready to be added to a router.
+
+    Args:
+        sweeper: as for `JsonStreams`.
+    """
+
+    def __init__(self, maintenance: MaintenanceServicer, sweeper: DisconnectSweeper) -> None:
+        self._maintenance = maintenance
+        self._sweeper = sweeper
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with _JsonCall(scope, receive, send, self._sweeper) as call:
+            async for _ in _JsonRequests(call, SnapshotRequest):
+                pass  # the request says nothing, but what is not understood is refused
+            pieces = self._maintenance.Snapshot(SnapshotRequest(), call.context)
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    await asyncio.shield(call.write(result_line(piece)))
+
+
 class _JsonCall:
     """One call: its context for cancellation, and its answer. An asynchronous context manager
     that turns whatever the body raises into the answer's last line."""
@@ -108,7 +137,8 @@ class _JsonCall:
         if error is not None:
             self._end_with(self.context.aborted or error)
         self._start(200)
-        await self._send({"type": "http.response.body", "body": b""})
+        # As a task like the writes before it, so that it cannot overtake them.
+        await asyncio.ensure_future(self._send({"type": "http.response.body", "body": b""}))
         return True
 
     def _end_with(self, error: BaseException) -> None:

@@ -1,10 +1,12 @@
-"""etcdserverpb.Maintenance, as far as the store can honestly answer.
-
-Hash, HashKV, Snapshot, MoveLeader and Downgrade are absent and answer UNIMPLEMENTED: a hash that
-is not comparable with other members' or a snapshot nobody can restore would be worse than none.
-"""
+"""etcdserverpb.Maintenance: the state of a member, its copies and hashes, alarms, leadership."""
 
 from __future__ import annotations
+
+import logging
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
 
 from tianlu._proto.etcd.rpc_pb2 import (
     CORRUPT,
@@ -15,15 +17,44 @@ from tianlu._proto.etcd.rpc_pb2 import (
     AlarmType,
     DefragmentRequest,
     DefragmentResponse,
+    DowngradeInfo,
+    DowngradeRequest,
+    DowngradeResponse,
+    HashKVRequest,
+    HashKVResponse,
+    HashRequest,
+    HashResponse,
+    MoveLeaderRequest,
+    MoveLeaderResponse,
+    SnapshotRequest,
+    SnapshotResponse,
     StatusRequest,
     StatusResponse,
 )
 from tianlu_registry.api.grpc_asgi import RpcContext, RpcError, StatusCode
+from tianlu_registry.engine.cluster import Cluster
 from tianlu_registry.engine.store import Store, StoreStatus
+from tianlu_registry.errors import (
+    Conflict,
+    DowngradeTargetInvalid,
+    DowngradeVersionMalformed,
+    NoInflightDowngrade,
+    NoLeader,
+)
+
+_log = logging.getLogger(__name__)
 
 ETCD_VERSION = "3.5.13"
 """The etcd release whose API we serve. Clients choose by it: Kubernetes, for one, relies on watch
 progress requests only from 3.5.13 on, and ours keep their promise (`etcd_watch.py`)."""
+
+CLUSTER_VERSION: Final = "3.5.0"
+"""What etcd calls the version that all members of a cluster speak; that of the stored data too."""
+
+_DOWNGRADE_TARGET: Final = ("3", "4")
+"""The only version that etcd would go back to from `CLUSTER_VERSION`."""
+
+_VERSION: Final = re.compile(r"(\d+)\.(\d+)(?:\.\d+)?(?:[-+][0-9A-Za-z.+-]*)?")
 
 _ALARM_NAMES: dict[str, AlarmType] = {"NOSPACE": NOSPACE, "CORRUPT": CORRUPT}
 
@@ -37,8 +68,8 @@ def raised_alarms(status: StoreStatus) -> list[AlarmMember]:
     ]
 
 
-class MaintenanceServicer:
-    """Status and alarms."""
+class StatusServicer:
+    """What a member says of itself without any other member."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -57,7 +88,86 @@ class MaintenanceServicer:
             raftAppliedIndex=status.raft_applied_index,
             errors=_errors(status),
             isLearner=status.is_learner,
+            storageVersion=CLUSTER_VERSION,
+            downgradeInfo=DowngradeInfo(enabled=False),
         )
+
+    async def Defragment(  # noqa: N802
+        self, request: DefragmentRequest, context: RpcContext
+    ) -> DefragmentResponse:
+        """Do nothing: the database reuses freed pages and needs no defragmenting."""
+        _log.info("defragment_not_needed peer=%s reason=freed_pages_are_reused", context.peer)
+        return DefragmentResponse(header=self._store.header())
+
+    async def Downgrade(  # noqa: N802
+        self, request: DowngradeRequest, context: RpcContext
+    ) -> DowngradeResponse:
+        """Answer what etcd 3.5 would about going back to 3.4; it cannot be done here.
+
+        Raises:
+            DowngradeVersionMalformed, DowngradeTargetInvalid: VALIDATE or ENABLE of another
+                version than 3.4.
+            Conflict: ENABLE of 3.4.
+            NoInflightDowngrade: CANCEL.
+
+        Source: etcd server/etcdserver/v3_server.go, `Downgrade`.
+        """
+        if request.action == DowngradeRequest.CANCEL:
+            raise NoInflightDowngrade
+        if request.action not in {DowngradeRequest.VALIDATE, DowngradeRequest.ENABLE}:
+            raise RpcError(StatusCode.UNKNOWN, "etcdserver: unknown method")
+        version = _VERSION.fullmatch(request.version)
+        if version is None:
+            raise DowngradeVersionMalformed
+        if version.groups() != _DOWNGRADE_TARGET:
+            raise DowngradeTargetInvalid
+        if request.action == DowngradeRequest.ENABLE:
+            raise Conflict(
+                "tianlu: action: a running cluster is not downgraded; to go back to an earlier "
+                "release, restore a snapshot that was saved before the upgrade"
+            )
+        return DowngradeResponse(header=self._store.header(), version=CLUSTER_VERSION)
+
+
+class MaintenanceServicer(StatusServicer):
+    """The whole service, over a cluster and the store that it replicates."""
+
+    def __init__(self, store: Store, cluster: Cluster) -> None:
+        super().__init__(store)
+        self._cluster = cluster
+
+    async def Alarm(self, request: AlarmRequest, context: RpcContext) -> AlarmResponse:  # noqa: N802
+        return await self._cluster.alarm(request)
+
+    async def Hash(self, request: HashRequest, context: RpcContext) -> HashResponse:  # noqa: N802
+        return await self._cluster.hash()
+
+    async def HashKV(self, request: HashKVRequest, context: RpcContext) -> HashKVResponse:  # noqa: N802
+        return await self._cluster.hash_kv(request)
+
+    async def MoveLeader(  # noqa: N802
+        self, request: MoveLeaderRequest, context: RpcContext
+    ) -> MoveLeaderResponse:
+        """Hand leadership over; refused, as by etcd, by a member that does not lead."""
+        return await self._cluster.move_leader(request)
+
+    async def Snapshot(  # noqa: N802
+        self, request: SnapshotRequest, context: RpcContext
+    ) -> AsyncGenerator[SnapshotResponse, None]:
+        """Stream this member's state. A caller that is slow or gone holds back or ends only its
+        own copy."""
+        size = 0
+        _log.info("snapshot_started peer=%s", context.peer)
+        async with aclosing(self._cluster.snapshot()) as pieces:
+            async for piece in pieces:
+                size += len(piece.blob)
+                yield piece
+        _log.info("snapshot_complete peer=%s bytes=%d", context.peer, size)
+
+
+class LoneMaintenanceServicer(StatusServicer):
+    """What a node without a cluster can honestly answer: status and alarms. The rest is absent and
+    answers UNIMPLEMENTED."""
 
     async def Alarm(self, request: AlarmRequest, context: RpcContext) -> AlarmResponse:  # noqa: N802
         """List the alarms. They rise and clear by what is measured, not by request.
@@ -82,15 +192,9 @@ class MaintenanceServicer:
             return AlarmResponse(header=self._store.header())
         return AlarmResponse(header=self._store.header(), alarms=alarms)
 
-    async def Defragment(  # noqa: N802
-        self, request: DefragmentRequest, context: RpcContext
-    ) -> DefragmentResponse:
-        """Do nothing: the database reuses freed pages and needs no defragmenting."""
-        return DefragmentResponse(header=self._store.header())
-
 
 def _errors(status: StoreStatus) -> list[str]:
     errors = list(status.errors)
     if status.leader_id == 0:
-        errors.append("etcdserver: no leader")
+        errors.append(NoLeader.text)
     return errors

@@ -6,7 +6,7 @@ from our own node, `engine.etcd_cluster` passes on to an existing etcd cluster.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from tianlu._proto.etcd.rpc_pb2 import (
@@ -103,9 +103,10 @@ class Cluster(Protocol):
         """
         ...
 
-    def snapshot(self) -> AsyncIterator[SnapshotResponse]:
+    def snapshot(self) -> AsyncGenerator[SnapshotResponse, None]:
         """Yield this member's state as one file in pieces: the database, then its SHA-256.
 
+        The caller closes the generator, whole or not: what the copy holds is let go then.
         `remaining_bytes` falls to 0 with the last piece. See docs/reference/snapshot-file.md.
         """
         ...

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -168,19 +168,19 @@ class EtcdStore:
         )
 
     async def range(self, request: RangeRequest) -> RangeResponse:
-        return await self._call(_RANGE, request)
+        return await self.call(_RANGE, request)
 
     async def put(self, request: PutRequest) -> PutResponse:
-        return await self._call(_PUT, request, writes=True)
+        return await self.call(_PUT, request, writes=True)
 
     async def delete_range(self, request: DeleteRangeRequest) -> DeleteRangeResponse:
-        return await self._call(_DELETE_RANGE, request, writes=True)
+        return await self.call(_DELETE_RANGE, request, writes=True)
 
     async def txn(self, request: TxnRequest) -> TxnResponse:
-        return await self._call(_TXN, request, writes=True)
+        return await self.call(_TXN, request, writes=True)
 
     async def compact(self, request: CompactionRequest) -> CompactionResponse:
-        response = await self._call(_COMPACT, request, writes=True)
+        response = await self.call(_COMPACT, request, writes=True)
         self._compact_revision = max(self._compact_revision, request.revision)
         return response
 
@@ -189,10 +189,10 @@ class EtcdStore:
         return self._watch_stream.watch(spec, sink)
 
     async def lease_grant(self, request: LeaseGrantRequest) -> LeaseGrantResponse:
-        return await self._call(_LEASE_GRANT, request, writes=True)
+        return await self.call(_LEASE_GRANT, request, writes=True)
 
     async def lease_revoke(self, request: LeaseRevokeRequest) -> LeaseRevokeResponse:
-        return await self._call(_LEASE_REVOKE, request, writes=True)
+        return await self.call(_LEASE_REVOKE, request, writes=True)
 
     async def lease_keep_alive(self, lease_id: int) -> LeaseKeepAliveResponse:
         deadline = time.monotonic() + self._config.request_timeout_seconds
@@ -213,15 +213,19 @@ class EtcdStore:
                 return response
 
     async def lease_time_to_live(self, request: LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse:
-        return await self._call(_LEASE_TIME_TO_LIVE, request)
+        return await self.call(_LEASE_TIME_TO_LIVE, request)
 
     async def lease_leases(self) -> LeaseLeasesResponse:
-        return await self._call(_LEASE_LEASES, LeaseLeasesRequest())
+        return await self.call(_LEASE_LEASES, LeaseLeasesRequest())
 
-    async def _call(
+    async def call(
         self, method: EtcdMethod[Response], request: Message, *, writes: bool = False
     ) -> Response:
-        """Ask the member in use, and others while it cannot answer and time is left."""
+        """Ask the member in use, and others while it cannot answer and time is left.
+
+        Raises:
+            RegistryError: what etcd answered, or that nobody did; see `map_error`.
+        """
         deadline = time.monotonic() + self._config.request_timeout_seconds
         while True:
             endpoint = self._channels.endpoint
@@ -240,6 +244,28 @@ class EtcdStore:
                 self._note(response)
                 return response
 
+    async def stream(
+        self, method: EtcdMethod[Response], request: Message
+    ) -> AsyncGenerator[Response, None]:
+        """Yield what the member in use streams. Nothing is repeated: others would stream
+        something else. Closing the generator ends the call.
+
+        Raises:
+            RegistryError: as `call`; the next call goes to another member then.
+        """
+        endpoint = self._channels.endpoint
+        call = self._channels.server_streaming(method)(request)
+        try:
+            async for response in call:
+                yield response
+        except grpc.aio.AioRpcError as failed:
+            error = map_error(failed, writes=False)
+            if isinstance(error, Unavailable):
+                self._channels.rotate(endpoint)
+            raise error from failed
+        finally:
+            call.cancel()
+
     def _note(self, response: Any) -> None:  # noqa: ANN401 - every answer of etcd has a header
         """Keep the newest header seen. Answers of lagging members must not take us back."""
         header: ResponseHeader = response.header
@@ -250,7 +276,7 @@ class EtcdStore:
         self._tasks.append(asyncio.create_task(work, name=name))
 
     async def _refresh_status(self) -> None:
-        self._status = await self._call(_STATUS, StatusRequest())
+        self._status = await self.call(_STATUS, StatusRequest())
 
     async def _poll_status(self) -> None:
         while True:

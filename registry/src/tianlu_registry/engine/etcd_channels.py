@@ -114,6 +114,12 @@ class EtcdChannels:
             self._unary[key] = made
         return made
 
+    def server_streaming(
+        self, method: EtcdMethod[Response]
+    ) -> grpc.aio.UnaryStreamMultiCallable[Any, Response]:
+        """Return the callable of a method that answers with a stream, at the member in use."""
+        return self._channel().unary_stream(method.path, _serialize, method.response.FromString)
+
     def bidirectional(
         self, method: EtcdMethod[Response]
     ) -> grpc.aio.StreamStreamMultiCallable[Any, Response]:

@@ -54,10 +54,10 @@ _BY_CODE: dict[grpc.StatusCode, type[RegistryError]] = {
 
 def error_of_text(text: str) -> RegistryError | None:
     """Return the registry's error for one of etcd's texts; None if the text is not known."""
-    if text.startswith(_UNKNOWN_OUTCOME_TEXTS):
-        return RequestTimeout(text)
     known = _BY_TEXT.get(text)
-    return known() if known else None
+    if known is not None:
+        return known()
+    return RequestTimeout(text) if text.startswith(_UNKNOWN_OUTCOME_TEXTS) else None
 
 
 def was_not_sent(failure: grpc.aio.AioRpcError) -> bool:
