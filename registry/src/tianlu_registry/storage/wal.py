@@ -9,14 +9,17 @@ import logging
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from tianlu_registry.errors import StorageFailed, check
-from tianlu_registry.raft import NO_INDEX, Entry, HardState, Index
+from tianlu_registry.raft import NO_INDEX, NO_TERM, Entry, HardState, Index, Term
 from tianlu_registry.storage.wal_files import FileSystem, OsFileSystem
 from tianlu_registry.storage.wal_format import (
     NONCE_BYTES,
+    Base,
     SegmentHeader,
+    encode_base,
     encode_entries,
     encode_frame,
     encode_hard_state,
@@ -84,14 +87,19 @@ class Wal:
         directory: Path,
         metadata: bytes,
         *,
+        after: Index = NO_INDEX,
+        after_term: Term = NO_TERM,
+        hard_state: HardState | None = None,
         files: FileSystem | None = None,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> Wal:
-        """Make an empty log; durable when this returns.
+        """Make a log without entries; durable when this returns.
 
         Args:
             directory: made if it is not there, with mode 0700; files get 0600.
             metadata: the owner's; kept for ever and returned by `open`.
+            after, after_term: the log begins after this position, where the state machine stands.
+            hard_state: to begin with; the empty one if None.
             segment_bytes: see SEGMENT_BYTES.
 
         Raises:
@@ -102,12 +110,15 @@ class Wal:
             files.make_directory(directory)
             check(not list_segments(files, directory), f"{directory} holds a WAL already")
             _remove_temporaries(files, directory)
-            header = SegmentHeader(0, Index(1), secrets.token_bytes(NONCE_BYTES), metadata)
+            nonce = secrets.token_bytes(NONCE_BYTES)
+            header = SegmentHeader(0, _first_index(after), nonce, metadata)
+            state = hard_state or HardState()
+            records = _beginning(Base(after, after_term), state)
             file, position = create_segment(
-                files, directory, header, b"", previous_crc=0, segment_bytes=segment_bytes
+                files, directory, header, records, previous_crc=0, segment_bytes=segment_bytes
             )
-        tail = Tail(file, header, position, NO_INDEX, [SegmentName(0, Index(1))])
-        return cls(directory, tail, HardState(), files=files, segment_bytes=segment_bytes)
+        tail = Tail(file, header, position, after, [SegmentName(0, header.first_index)])
+        return cls(directory, tail, state, files=files, segment_bytes=segment_bytes)
 
     @classmethod
     def open(
@@ -115,6 +126,8 @@ class Wal:
         directory: Path,
         after: Index,
         *,
+        after_term: Term | None = None,
+        is_snapshot: bool = False,
         files: FileSystem | None = None,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> tuple[Wal, RecoveredLog]:
@@ -124,13 +137,17 @@ class Wal:
 
         Args:
             after: entries up to here are not wanted: the state machine holds them.
+            after_term: the term of the last of them; None if it is not known.
+            is_snapshot: the state is exactly what a raft_snapshot brought, so that a crash may have
+                come before the log was begun anew at it. If the log does not hold `after` in
+                `after_term`, this does it now; `RecoveredLog.restarted` tells.
 
         Raises:
-            Corrupt: the log is damaged, or does not reach `after`. Nothing was changed.
+            Corrupt: the log is damaged, or does not hold `after`. Nothing was changed.
         """
         files = files or OsFileSystem()
         with _failing_as(directory):
-            log, tail = recover(files, directory, after)
+            log, tail = recover(files, directory, after, after_term, is_snapshot=is_snapshot)
             try:
                 if log.torn_bytes:
                     _cut_torn(directory, tail, log.torn_bytes, segment_bytes)
@@ -140,6 +157,14 @@ class Wal:
                 tail.file.close()
                 raise
         wal = cls(directory, tail, log.hard_state, files=files, segment_bytes=segment_bytes)
+        if log.restarted:
+            log = replace(log, hard_state=_at_least(log.hard_state, log.after_term))
+            logger.warning("wal_restarted_at_snapshot path=%s after=%d", directory, after)
+            try:
+                wal.restart_after(after, log.after_term, log.hard_state)
+            except BaseException:
+                wal.close()
+                raise
         return wal, log
 
     @property
@@ -178,7 +203,8 @@ class Wal:
         with self._poisoning():
             frame, crc = self._encode(payload)
             if self._position.offset + len(frame) > self._segment_bytes:
-                self._begin_segment()
+                first_index = Index(self._synced_index + 1)
+                self._begin_segment(first_index, encode_hard_state(self._synced_hard_state))
                 frame, crc = self._encode(payload)
             self._file.write(self._position.offset, frame)
             self._file.sync_data()
@@ -186,6 +212,31 @@ class Wal:
         self._records.clear()
         self._synced_index = self._appended_index
         self._synced_hard_state = self._appended_hard_state
+
+    def restart_after(self, index: Index, term: Term, hard_state: HardState | None) -> None:
+        """Begin the log anew after a position; durable when this returns.
+
+        After a crash on the way the log is as before, or as after. `open` leads on from there,
+        if the state machine durably held the position before this was called.
+
+        Args:
+            index, term: where the raft_snapshot stands that has replaced the state machine.
+            hard_state: to begin with; None to keep the newest that was synced.
+
+        Raises:
+            InvariantBroken: something was appended and not synced.
+        """
+        self._check_failure()
+        check(not self._records, "a log restarted before what was appended to it was synced")
+        check(index > NO_INDEX, "a log restarted at its beginning")
+        state = hard_state or self._synced_hard_state
+        with self._poisoning():
+            # Until the new segment is complete the old ones count. From then on they do not, even
+            # while some are still there: reading begins at the last that may hold `index`.
+            self._begin_segment(_first_index(index), _beginning(Base(index, term), state))
+            self._remove_oldest(len(self._segments) - 1)
+        self._synced_index = self._appended_index = index
+        self._synced_hard_state = self._appended_hard_state = state
 
     def release(self, up_to: Index) -> int:
         """Remove the segments that only hold entries older than `up_to`.
@@ -200,15 +251,10 @@ class Wal:
         """
         self._check_failure()
         holding = [i for i, name in enumerate(self._segments) if name.first_index <= up_to]
-        obsolete = self._segments[: holding[-1]] if holding else []
-        if not obsolete:
-            return 0
+        obsolete = holding[-1] if holding else 0
         with self._poisoning():
-            for name in obsolete:
-                self._files.remove(self._directory / str(name))
-            self._files.sync_directory(self._directory)
-        del self._segments[: len(obsolete)]
-        return len(obsolete)
+            self._remove_oldest(obsolete)
+        return obsolete
 
     def close(self) -> None:
         """Close the files. What was appended and not synced is lost. May be called twice."""
@@ -221,24 +267,30 @@ class Wal:
         seed = frame_seed(header.nonce, header.sequence, position.offset)
         return encode_frame(payload, position.crc, seed)
 
-    def _begin_segment(self) -> None:
-        """Go on in a new segment. It repeats the metadata and the hard state, so that it is enough
-        by itself when the older ones are gone."""
+    def _begin_segment(self, first_index: Index, records: bytes) -> None:
+        """Go on in a new segment. It repeats the metadata and has the hard state among its records,
+        so that it is enough by itself when the older ones are gone."""
         old = self._header
-        header = SegmentHeader(
-            old.sequence + 1, Index(self._synced_index + 1), old.nonce, old.metadata
-        )
+        header = SegmentHeader(old.sequence + 1, first_index, old.nonce, old.metadata)
         file, position = create_segment(
             self._files,
             self._directory,
             header,
-            encode_hard_state(self._synced_hard_state),
+            records,
             previous_crc=self._position.crc,
             segment_bytes=self._segment_bytes,
         )
         self._file.close()
         self._file, self._header, self._position = file, header, position
         self._segments.append(SegmentName(header.sequence, header.first_index))
+
+    def _remove_oldest(self, count: int) -> None:
+        if not count:
+            return
+        for name in self._segments[:count]:
+            self._files.remove(self._directory / str(name))
+        self._files.sync_directory(self._directory)
+        del self._segments[:count]
 
     def _check_failure(self) -> None:
         if self._failure is not None:
@@ -253,6 +305,23 @@ class Wal:
         except StorageFailed as error:
             self._failure = f"failed before: {error}"
             raise
+
+
+def _first_index(base_index: Index) -> Index:
+    """Return the first index of the segment that a log begins with. It has the base in it, so
+    that one who asks for what comes after the base begins reading here."""
+    return max(base_index, Index(1))
+
+
+def _beginning(base: Base, hard_state: HardState) -> bytes:
+    """Return the records that a log begins with."""
+    return (encode_base(base) if base.index else b"") + encode_hard_state(hard_state)
+
+
+def _at_least(hard_state: HardState, term: Term) -> HardState:
+    """Return a hard state for a log that begins in `term`. Whoever takes entries of a term is in
+    it; a later one than its own it has not voted in."""
+    return hard_state if hard_state.term >= term else HardState(term, commit=hard_state.commit)
 
 
 @contextmanager

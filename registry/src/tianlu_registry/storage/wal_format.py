@@ -6,6 +6,7 @@
     payload  := record*                        all that one sync made durable
     record   := HARD_STATE term u64  vote u64  commit u64
               | ENTRIES first_index u64  term u64  type u8  count u32  length u32 * count  data
+              | BASE index u64  term u64       the log holds nothing up to this position
 
 Integers are little-endian. A frame is padded with its end mark, one to eight bytes of 0xA5, to a
 multiple of 8, so that its last byte is never zero.
@@ -27,6 +28,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import accumulate, groupby
+from typing import TypeAlias
 from zlib import crc32
 
 from tianlu_registry.raft import Entry, EntryType, HardState, Index, MemberId, Term
@@ -44,6 +46,7 @@ _PLACE = struct.Struct("<QQ")
 _SEGMENT_HEADER = struct.Struct("<QQ8sI")
 _HARD_STATE = struct.Struct("<BQQQ")
 _ENTRIES = struct.Struct("<BQQBI")
+_BASE = struct.Struct("<BQQ")
 
 
 class FormatError(ValueError):
@@ -55,6 +58,7 @@ class RecordKind(IntEnum):
 
     HARD_STATE = 1
     ENTRIES = 2
+    BASE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +181,21 @@ def _encode_run(entries: Sequence[Entry]) -> bytes:
     return b"".join((header, lengths, *data))
 
 
+def encode_base(base: Base) -> bytes:
+    return _BASE.pack(RecordKind.BASE, base.index, base.term)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The log begins anew after this position: of what came before nothing counts any more.
+
+    A raft_snapshot stands there. A log without one begins after (0, 0).
+    """
+
+    index: Index
+    term: Term
+
+
 @dataclass(frozen=True, slots=True)
 class EntryRun:
     """Consecutive entries of one term and type.
@@ -191,7 +210,10 @@ class EntryRun:
     entries: list[Entry]
 
 
-def decode_records(payload: bytes, after: Index) -> Iterator[HardState | EntryRun]:
+Record: TypeAlias = "HardState | EntryRun | Base"
+
+
+def decode_records(payload: bytes, after: Index) -> Iterator[Record]:
     """Read a payload's records. Entries at or before `after` are not made.
 
     Raises:
@@ -208,6 +230,10 @@ def decode_records(payload: bytes, after: Index) -> Iterator[HardState | EntryRu
             elif kind == RecordKind.ENTRIES:
                 run, offset = _decode_run(payload, offset, after)
                 yield run
+            elif kind == RecordKind.BASE:
+                _, index, base_term = _BASE.unpack_from(payload, offset)
+                offset += _BASE.size
+                yield Base(Index(index), Term(base_term))
             else:
                 raise FormatError(f"record of unknown kind {kind}")
     except (struct.error, ValueError) as error:

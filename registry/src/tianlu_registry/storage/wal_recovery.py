@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tianlu_registry.errors import Corrupt
+from tianlu_registry.errors import Corrupt, check
 from tianlu_registry.raft import NO_INDEX, NO_TERM, Entry, HardState, Index, Term
 from tianlu_registry.storage.wal_files import FileSystem, WalFile
-from tianlu_registry.storage.wal_format import EntryRun, FormatError, SegmentHeader, decode_records
+from tianlu_registry.storage.wal_format import (
+    Base,
+    EntryRun,
+    FormatError,
+    Record,
+    SegmentHeader,
+    decode_records,
+)
 from tianlu_registry.storage.wal_segment import (
     Position,
     SegmentName,
@@ -28,6 +35,8 @@ class RecoveredLog:
         entries: all after `after`, without gaps. Nothing that was overwritten is among them.
         torn_bytes: what a crash had left of a write that was never acknowledged, and that has been
             cut off. 0 after a clean stop.
+        restarted: the log did not hold the raft_snapshot that the state stands at, and has been
+            begun anew there.
     """
 
     metadata: bytes
@@ -36,6 +45,7 @@ class RecoveredLog:
     after_term: Term
     entries: list[Entry]
     torn_bytes: int
+    restarted: bool = False
 
 
 @dataclass(slots=True)
@@ -51,15 +61,21 @@ class Tail:
 
 @dataclass(slots=True)
 class _Replay:
-    """Folds records, in the order of their writing, into the log that they make."""
+    """Folds records, in the order of their writing, into the log that they make.
+
+    Attributes:
+        after_term: of the entry `after`; None while the log does not hold it.
+        base_index: the entry that the log begins after.
+    """
 
     after: Index
     last_index: Index
     hard_state: HardState = field(default_factory=HardState)
     after_term: Term | None = None
     entries: list[Entry] = field(default_factory=list)
+    base_index: Index = NO_INDEX
 
-    def add(self, record: HardState | EntryRun) -> None:
+    def add(self, record: Record) -> None:
         """Take a record.
 
         Raises:
@@ -67,7 +83,19 @@ class _Replay:
         """
         if isinstance(record, HardState):
             self.hard_state = record
-            return
+        elif isinstance(record, Base):
+            self._begin_after(record)
+        else:
+            self._extend(record)
+
+    def _begin_after(self, base: Base) -> None:
+        self.base_index = self.last_index = base.index
+        self.entries.clear()
+        self.after_term = base.term if base.index == self.after else None
+
+    def _extend(self, record: EntryRun) -> None:
+        if record.first_index <= self.base_index:
+            raise FormatError(f"entry {record.first_index} in a log that begins later")
         if record.first_index > self.last_index + 1:
             raise FormatError(f"entry {record.first_index} follows entry {self.last_index}")
         # An entry replaces everything at its index and after.
@@ -78,13 +106,24 @@ class _Replay:
             self.after_term = record.term if record.last_index >= self.after else None
 
 
-def recover(files: FileSystem, directory: Path, after: Index) -> tuple[RecoveredLog, Tail]:
+def recover(
+    files: FileSystem,
+    directory: Path,
+    after: Index,
+    after_term: Term | None = None,
+    *,
+    is_snapshot: bool = False,
+) -> tuple[RecoveredLog, Tail]:
     """Read the log from the segment that holds entry `after` on. Changes nothing on disk.
 
     Memory: one segment's frame at a time, and the entries that are returned.
 
+    Args:
+        after, after_term, is_snapshot: see Wal.open. If the log must be begun anew, `restarted` is
+            set and there are no entries; doing it is the caller's.
+
     Raises:
-        Corrupt: it is damaged, or it does not reach `after`.
+        Corrupt: it is damaged, or it does not hold `after`.
     """
     names = list_segments(files, directory)
     if not names:
@@ -94,20 +133,42 @@ def recover(files: FileSystem, directory: Path, after: Index) -> tuple[Recovered
     if after == NO_INDEX:
         replay.after_term = NO_TERM
     tail, torn_bytes = _read_segments(files, directory, names, replay)
-    if replay.after_term is None:
-        raise Corrupt(
-            f"{directory}: the WAL ends at entry {replay.last_index}, but the state was applied up "
-            f"to {after}: the two do not belong together"
-        )
+    problem = _mismatch(replay, after_term)
+    if problem and not (is_snapshot and replay.base_index < after and after_term is not None):
+        tail.file.close()
+        raise Corrupt(f"{directory}: {problem}: the two do not belong together")
     log = RecoveredLog(
         metadata=tail.header.metadata,
         hard_state=replay.hard_state,
         after=after,
-        after_term=replay.after_term,
-        entries=replay.entries,
+        after_term=_known(after_term if problem else replay.after_term),
+        entries=[] if problem else replay.entries,
         torn_bytes=torn_bytes,
+        restarted=bool(problem),
     )
     return log, tail
+
+
+def _mismatch(replay: _Replay, after_term: Term | None) -> str:
+    """Say why the log does not hold the position that the state stands at; nothing if it does."""
+    after = replay.after
+    if replay.base_index > after:
+        return (
+            f"the WAL begins after entry {replay.base_index}, but the state needs it from {after}"
+        )
+    if replay.after_term is None:
+        return f"the WAL ends at entry {replay.last_index}, but the state was applied up to {after}"
+    if after_term not in (None, replay.after_term):
+        return (
+            f"entry {after} of the WAL is of term {replay.after_term}, but the state was applied "
+            f"up to entry {after} of term {after_term}"
+        )
+    return ""
+
+
+def _known(term: Term | None) -> Term:
+    check(term is not None, "a log was recovered without the term that it begins after")
+    return Term(term or NO_TERM)
 
 
 def _first_needed(names: list[SegmentName], directory: Path, after: Index) -> int:
