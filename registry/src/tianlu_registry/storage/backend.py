@@ -21,39 +21,41 @@ transaction may pass between threads, and why each commit is synced although the
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from struct import Struct
 
 import lmdb
 
-from tianlu_registry.errors import Broken, Corrupt, InvariantBroken, StorageFailed
+from tianlu_registry.errors import Corrupt, InvariantBroken, StorageFailed
 from tianlu_registry.storage.backend_table import AppendedTable, Database, Layer, ReadView, Table
+from tianlu_registry.storage.environment import (
+    DATA_FILE,
+    DATABASES,
+    FORMAT,
+    LEASE_KEY,
+    META_APPLIED,
+    META_FORMAT,
+    META_SNAPSHOT,
+    LogPosition,
+    applied_position,
+    copy_environment,
+    mapped,
+    mapped_errors,
+    open_environment,
+    sync_directory,
+)
+from tianlu_registry.storage.staged import StagedSnapshot
+
+__all__ = ["MAP_BYTES_INITIAL", "Batch", "LmdbBackend", "LogPosition"]
+from tianlu_registry.storage.write_observer import NoObserver, WriteObserver
 
 MAP_BYTES_INITIAL = 1 << 30
 """Address space reserved at first. It doubles when needed; the file is only as large as its use."""
 
 _MAP_SLACK_BYTES = 32 << 20
 _PAGE_COPIES = 4  # a commit may touch this many times its bytes, by copying the pages it changes
-_TABLES_MAX = 8
-_DATA_FILE = "data.mdb"
-
-_META_FORMAT = b"format"
-_META_APPLIED = b"applied"
-_FORMAT = b"tianlu-registry-backend 1"
-_POSITION = Struct(">QQ")
-_LEASE_KEY = Struct(">q")
-
-
-@dataclass(frozen=True, slots=True)
-class LogPosition:
-    """A place in the Raft log. (0, 0) is before its beginning."""
-
-    index: int
-    term: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +72,26 @@ class LmdbBackend:
     Threading: everything from the loop's thread, apart from `write`.
 
     Raises (all calls): StorageFailed when LMDB or the disk fails; Corrupt when LMDB finds damage.
+
+    Attributes:
+        observer: sees what is written; set by whoever checksums it.
     """
 
-    def __init__(self, env: lmdb.Environment, *, map_bytes: int) -> None:
+    def __init__(self, env: lmdb.Environment, path: Path, *, map_bytes: int) -> None:
         """Use `open`."""
         self._env = env
+        self._path = path
         self._map_bytes = map_bytes
         self._committing: Batch | None = None
         self._failed = False
-        with _mapped_errors():
-            databases = [env.open_db(name) for name in (b"revisions", b"leases", b"meta")]
+        with mapped_errors():
+            databases = [env.open_db(name) for name in DATABASES]
             self._view = ReadView(env)
             self._page_bytes: int = env.stat()["psize"]
         self._revisions = AppendedTable(self._view, databases[0])
         self._leases, self._meta = (Table(self._view, db) for db in databases[1:])
         self._tables = (self._revisions, self._leases, self._meta)
-        self._applied = self._check_format()
+        self._applied = applied_position(self.get_meta) or self._begin()
 
     @classmethod
     def open(cls, directory: Path, *, map_bytes: int = MAP_BYTES_INITIAL) -> LmdbBackend:
@@ -95,34 +101,25 @@ class LmdbBackend:
         """
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            data = directory / _DATA_FILE
-            is_new = not data.exists()
+            path = directory / DATA_FILE
+            is_new = not path.exists()
             if not is_new:
-                map_bytes = max(map_bytes, data.stat().st_size + _MAP_SLACK_BYTES)
+                map_bytes = _map_bytes_for(path, map_bytes)
         except OSError as error:
             raise StorageFailed(f"cannot use {directory}: {error.strerror}") from error
-        with _mapped_errors():
-            env = lmdb.open(
-                str(directory),
-                map_size=map_bytes,
-                max_dbs=_TABLES_MAX,
-                # A commit begins in one thread and ends in another, which LMDB's writer lock does
-                # not allow. Without it the rules are ours to keep: one writer, and while it writes
-                # no reader older than the newest commit.
-                lock=False,
-            )
+        env = open_environment(path, map_bytes=map_bytes)
         if is_new:
             # LMDB syncs the file, not its name: without this a power loss could take both.
-            _sync_directory(directory)
-            _sync_directory(directory.parent)
-        return cls(env, map_bytes=map_bytes)
+            sync_directory(directory)
+            sync_directory(directory.parent)
+        return cls(env, path, map_bytes=map_bytes)
 
     def close(self) -> None:
         """Close the file. Pending writes are dropped: the log has them. No `write` may be
         running."""
         if self._committing is not None:
             self._committing.txn.abort()
-        self._view.txn.abort()
+        self._view.close()
         self._env.close()
 
     # The table of revisions
@@ -131,14 +128,14 @@ class LmdbBackend:
         try:
             return self._revisions.get(key)
         except lmdb.Error as error:
-            raise _mapped(error) from error
+            raise mapped(error) from error
 
     def get_many(self, keys: list[bytes]) -> list[bytes]:
         get = self._revisions.get
         try:
             values = [get(key) for key in keys]
         except lmdb.Error as error:
-            raise _mapped(error) from error
+            raise mapped(error) from error
         if None in values:
             missing = keys[values.index(None)]
             raise Corrupt(f"{Corrupt.text}: the record of revision {missing.hex()} is missing")
@@ -146,6 +143,7 @@ class LmdbBackend:
 
     def put(self, key: bytes, value: bytes) -> None:
         self._revisions.put(key, value)
+        self.observer.wrote_record(value)
 
     def delete(self, key: bytes) -> None:
         self._revisions.delete(key)
@@ -156,23 +154,28 @@ class LmdbBackend:
     # Named values, committed with the rest
 
     def get_meta(self, name: bytes) -> bytes | None:
-        with _mapped_errors():
+        with mapped_errors():
             return self._meta.get(name)
 
     def put_meta(self, name: bytes, value: bytes) -> None:
         self._meta.put(name, value)
+        self.observer.wrote_named(name, value)
 
     # The table of leases
 
     def leases(self) -> Iterator[tuple[int, bytes]]:
         for key, record in self._leases.items():
-            yield _LEASE_KEY.unpack(key)[0], record
+            yield LEASE_KEY.unpack(key)[0], record
 
     def put_lease(self, lease_id: int, record: bytes) -> None:
-        self._leases.put(_LEASE_KEY.pack(lease_id), record)
+        key = LEASE_KEY.pack(lease_id)
+        self._leases.put(key, record)
+        self.observer.wrote_lease(key, record)
 
     def delete_lease(self, lease_id: int) -> None:
-        self._leases.delete(_LEASE_KEY.pack(lease_id))
+        key = LEASE_KEY.pack(lease_id)
+        self._leases.delete(key)
+        self.observer.wrote_lease(key, None)
 
     # Committing
 
@@ -203,8 +206,9 @@ class LmdbBackend:
             raise StorageFailed("an earlier commit failed")
         if self._committing is not None:
             raise InvariantBroken("the commit before is not finished")
+        self.observer.freezing(index)
         self._make_room()
-        self._meta.put(_META_APPLIED, _POSITION.pack(index, term))
+        self._meta.put(META_APPLIED, LogPosition(index, term).encode())
         with self._failing():
             txn = self._env.begin(write=True)
             try:
@@ -227,7 +231,7 @@ class LmdbBackend:
         """Go on with the state that `write` has committed."""
         if self._committing is not batch or self._failed:
             raise InvariantBroken("finish without a written batch")
-        with _mapped_errors():
+        with mapped_errors():
             self._view.renew()
         for table in self._tables:
             table.thaw()
@@ -239,6 +243,54 @@ class LmdbBackend:
         batch = self.freeze(index, term)
         self.write(batch)
         self.finish(batch)
+
+    # Snapshots
+
+    @property
+    def snapshot_position(self) -> LogPosition | None:
+        """Log position of the newest raft_snapshot that replaced the state; None for none.
+
+        If it is what `applied` says, the log may not have been restarted there yet.
+        """
+        position = self.get_meta(META_SNAPSHOT)
+        return LogPosition.decode(position) if position is not None else None
+
+    def hot_copy(self, path: Path) -> None:
+        """Write the state as of `applied` into a new file, readable to its owner only, synced.
+
+        Blocks on the disk, without holding the interpreter: for a thread. The loop may go on
+        reading and collecting writes. No commit may run before this has returned, because nothing
+        keeps it from using the pages that are being copied.
+
+        Raises:
+            StorageFailed: the copy failed, and is gone. This file is as it was.
+        """
+        if self._committing is not None:
+            raise InvariantBroken("a copy while a commit runs")
+        copy_environment(self._env, path)
+
+    def replace(self, staged: StagedSnapshot) -> None:
+        """Go on with the state of a raft_snapshot instead; its file becomes ours.
+
+        Durable on return; a crash on the way leaves either state. Pending writes are dropped. The
+        object stays the same for those who hold it; what they read before is no longer true.
+
+        Args:
+            staged: in the same file system; closed by this.
+
+        Raises:
+            StorageFailed, Corrupt: the node must stop; a restart finds either state.
+        """
+        if self._committing is not None:
+            raise InvariantBroken("the state was replaced while a commit runs")
+        with self._failing():
+            staged.mark_received()
+            self._view.close()
+            self._env.close()
+            staged.path.replace(self._path)
+            sync_directory(self._path.parent)
+            self._reopen()
+        self._applied = staged.applied
 
     # Size
 
@@ -259,18 +311,18 @@ class LmdbBackend:
 
     # Private
 
-    def _check_format(self) -> LogPosition:
-        """Return the position of the newest commit; mark a new file as ours."""
-        written_by = self.get_meta(_META_FORMAT)
-        if written_by is None:
-            self._meta.put(_META_FORMAT, _FORMAT)
-            return LogPosition(0, 0)
-        if written_by != _FORMAT:
-            raise Corrupt(f"the backend's format is {written_by!r}, this program reads {_FORMAT!r}")
-        position = self.get_meta(_META_APPLIED)
-        if position is None:
-            raise Corrupt(f"{Corrupt.text}: the backend does not say what it has applied")
-        return LogPosition(*_POSITION.unpack(position))
+    def _begin(self) -> LogPosition:
+        """Mark a new file as ours."""
+        self._meta.put(META_FORMAT, FORMAT)
+        return LogPosition(0, 0)
+
+    def _reopen(self) -> None:
+        self._map_bytes = _map_bytes_for(self._path, self._map_bytes)
+        self._env = open_environment(self._path, map_bytes=self._map_bytes)
+        databases = [self._env.open_db(name, create=False) for name in DATABASES]
+        self._view.reopen(self._env)
+        for table, database in zip(self._tables, databases, strict=True):
+            table.reset(database)
 
     def _make_room(self) -> None:
         """Enlarge the map if the coming commit might not fit. It is done here because no
@@ -280,7 +332,7 @@ class LmdbBackend:
             return
         while self._map_bytes < wanted:
             self._map_bytes *= 2
-        with _mapped_errors():
+        with mapped_errors():
             self._view.grow_map(self._map_bytes)
 
     def _fill(self, txn: lmdb.Transaction) -> None:
@@ -293,11 +345,15 @@ class LmdbBackend:
     def _failing(self) -> Iterator[None]:
         """After an error nothing more is committed: what it left undone is unknown."""
         try:
-            with _mapped_errors():
+            with mapped_errors():
                 yield
         except BaseException:
             self._failed = True
             raise
+
+
+def _map_bytes_for(path: Path, map_bytes: int) -> int:
+    return max(map_bytes, path.stat().st_size + _MAP_SLACK_BYTES)
 
 
 def _append_layer(txn: lmdb.Transaction, db: Database, layer: Layer) -> None:
@@ -321,36 +377,3 @@ def _write_layer(txn: lmdb.Transaction, db: Database, layer: Layer) -> None:
             txn.delete(key, db=db)
         else:
             txn.put(key, value, db=db)
-
-
-def _sync_directory(directory: Path) -> None:
-    with _mapped_errors():
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-@contextmanager
-def _mapped_errors() -> Iterator[None]:
-    """Turn LMDB's errors into ours."""
-    try:
-        yield
-    except (lmdb.Error, OSError) as error:
-        raise _mapped(error) from error
-
-
-_DAMAGE = (
-    lmdb.CorruptedError,
-    lmdb.InvalidError,
-    lmdb.PageNotFoundError,
-    lmdb.PanicError,
-    lmdb.VersionMismatchError,
-)
-
-
-def _mapped(error: Exception) -> Broken:
-    if isinstance(error, _DAMAGE):
-        return Corrupt(f"{Corrupt.text}: {error}")
-    return StorageFailed(f"{StorageFailed.text}: {error}")
