@@ -47,9 +47,9 @@ from tianlu_registry.storage.environment import (
     sync_directory,
 )
 from tianlu_registry.storage.staged import StagedSnapshot
+from tianlu_registry.storage.write_observer import NoObserver, WriteObserver
 
 __all__ = ["MAP_BYTES_INITIAL", "Batch", "LmdbBackend", "LogPosition"]
-from tianlu_registry.storage.write_observer import NoObserver, WriteObserver
 
 MAP_BYTES_INITIAL = 1 << 30
 """Address space reserved at first. It doubles when needed; the file is only as large as its use."""
@@ -79,6 +79,7 @@ class LmdbBackend:
 
     def __init__(self, env: lmdb.Environment, path: Path, *, map_bytes: int) -> None:
         """Use `open`."""
+        self.observer: WriteObserver = NoObserver()
         self._env = env
         self._path = path
         self._map_bytes = map_bytes

@@ -35,6 +35,14 @@ class ReadView:
         self.txn.abort()
         self.txn = self._env.begin()
 
+    def close(self) -> None:
+        self.txn.abort()
+
+    def reopen(self, env: lmdb.Environment) -> None:
+        """Go on with another environment; the one before is closed."""
+        self._env = env
+        self.txn = env.begin()
+
     def grow_map(self, map_bytes: int) -> None:
         """Enlarge the environment's address space. No other transaction may be open."""
         self.txn.abort()
@@ -93,6 +101,12 @@ class Table:
         """Drop the frozen layer: LMDB has it, and the view was renewed."""
         self._frozen = {}
 
+    def reset(self, db: Database) -> None:
+        """Go on with another database, and drop what was to be written to the one before."""
+        self.db = db
+        self.active, self._frozen = {}, {}
+        self.write_bytes = 0
+
     def _scan_stored(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         with self._view.txn.cursor(self.db) as cursor:
             if not cursor.set_range(start):
@@ -150,3 +164,7 @@ class AppendedTable(Table):
     def thaw(self) -> None:
         self._frozen_order = []
         super().thaw()
+
+    def reset(self, db: Database) -> None:
+        self._order, self._frozen_order = [], []
+        super().reset(db)
