@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tianlu import _channel
+from tianlu import _stream
 from tianlu._channel import Connection
 from tianlu._endpoint import parse_endpoints
 from tianlu._errors import ClientClosed, Unavailable
@@ -29,7 +29,7 @@ async def silent_peer() -> AsyncIterator[Connection]:
 
 
 async def test_a_stream_that_nobody_takes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_channel, "WRITE_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(_stream, "WRITE_SECONDS_MAX", 0.05)
     async with silent_peer() as connection:
         with pytest.raises(Unavailable, match=r"took nothing for 0\.05 s"):
             await connection.stream(WATCH).write(REQUEST)

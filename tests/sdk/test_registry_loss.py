@@ -121,6 +121,34 @@ async def test_registry_killed_and_restarted_no_pick_fails_and_nothing_is_lost(
     assert [change.kind for change in changes if change.kind == "removed"] == []
 
 
+async def test_deregistered_while_the_registry_is_away_is_gone_when_it_is_back(
+    own_registry: RegistryProcess, until: Until
+):
+    async with (
+        tianlu.AsyncClient(own_registry.endpoint, timeout_seconds=1) as owner,
+        tianlu.AsyncClient(own_registry.endpoint, timeout_seconds=20) as caller,
+    ):
+        leaving = await owner.register("left", port=9000, id="leaving")
+        await owner.register("left", port=9001, id="staying")
+        await asyncio.to_thread(own_registry.kill)
+        await leaving.deregister(drain_seconds=0)
+        with pytest.raises(tianlu.Unavailable):
+            await owner.register("left", port=9000, id="leaving")
+        await asyncio.to_thread(own_registry.start)
+
+        async def ids() -> list[str]:
+            return [one.id for one in (await caller.list_instances("left")).items]
+
+        async def left() -> bool:
+            return await ids() == ["staying"]
+
+        await until(left, "the instance is gone, the client still open")
+        assert owner.status().session_id == leaving.session_id or leaving.session_id == 0
+        again = await caller.register("left", port=9000, id="leaving")
+        assert again.instance.serving
+        assert await ids() == ["leaving", "staying"]
+
+
 async def test_wiped_registry_empties_no_list_and_owners_register_again(
     own_registry: RegistryProcess, until: Until
 ):

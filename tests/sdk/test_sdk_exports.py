@@ -51,6 +51,7 @@ EXPORTS = [
     "NoInstance",
     "NotAllowed",
     "NotFound",
+    "OutcomeUnknown",
     "Override",
     "Port",
     "ProtocolError",
@@ -123,7 +124,13 @@ def test_errors_table_is_total_and_every_class_is_reached():
         assert isinstance(error, tianlu.TianluError)
         assert "text" in str(error)
         reached.add(type(error))
-    local = {_errors.TianluError, _errors.NoInstance, _errors.SessionLost, _errors.ClientClosed}
+    local = {
+        _errors.TianluError,
+        _errors.NoInstance,
+        _errors.OutcomeUnknown,
+        _errors.SessionLost,
+        _errors.ClientClosed,
+    }
     every = {one for one in vars(_errors).values() if inspect.isclass(one)}
     assert reached | local == {one for one in every if issubclass(one, tianlu.TianluError)}
 

@@ -57,6 +57,8 @@ class Registry:
 
     def turn_from(self, _endpoint: Endpoint) -> None: ...
 
+    def served(self, _endpoint: Endpoint) -> None: ...
+
 
 async def test_a_watch_that_fails_is_degraded_and_opened_anew(
     monkeypatch: pytest.MonkeyPatch,

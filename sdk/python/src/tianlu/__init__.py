@@ -24,6 +24,7 @@ from tianlu._errors import (
     NoInstance,
     NotAllowed,
     NotFound,
+    OutcomeUnknown,
     ProtocolError,
     SessionLost,
     TianluError,
@@ -56,7 +57,8 @@ from tianlu._view import (
 
 if TYPE_CHECKING:
     from tianlu._client import AsyncClient
-    from tianlu._kv import AsyncKv, KeyChange, KeyRange, KeyValue, Lease, TxnResult
+    from tianlu._key_value import KeyChange, KeyRange, KeyValue, Lease, TxnResult
+    from tianlu._kv import AsyncKv
     from tianlu._mirror import AsyncMirror
     from tianlu._registration import AsyncRegistration
     from tianlu._snapshot import HostSnapshot
@@ -104,6 +106,7 @@ __all__ = [
     "NoInstance",
     "NotAllowed",
     "NotFound",
+    "OutcomeUnknown",
     "Override",
     "Port",
     "ProtocolError",
@@ -130,15 +133,15 @@ _LATER: Final = {
     "AsyncTransport": "_transport",
     "Client": "_sync.client",
     "HostSnapshot": "_snapshot",
-    "KeyChange": "_kv",
-    "KeyRange": "_kv",
-    "KeyValue": "_kv",
+    "KeyChange": "_key_value",
+    "KeyRange": "_key_value",
+    "KeyValue": "_key_value",
     "Kv": "_sync.kv",
-    "Lease": "_kv",
+    "Lease": "_key_value",
     "Mirror": "_sync.mirror",
     "Registration": "_sync.registration",
     "Transport": "_sync.transport",
-    "TxnResult": "_kv",
+    "TxnResult": "_key_value",
 }
 
 

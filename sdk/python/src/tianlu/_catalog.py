@@ -1,8 +1,9 @@
 # ruff: noqa: A002 -- `id` is the public name of an instance's id
 """The catalogue's single calls: read and change services, instances and overrides.
 
-Each method is one remote call with a deadline. Reads, and writes that may be repeated without harm,
-are retried on other endpoints while the deadline lasts.
+Each method is one remote call with a deadline. All of them may be repeated without harm, and are
+retried on other endpoints while the deadline lasts. A read shows this client's own writes,
+whichever node answers.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class AsyncCatalog:
     async def list_namespaces(self, *, min_revision: int = 0) -> Listing[str]:
         """Return the namespaces that have services or instances, in order."""
         response = await self._connection.call(
-            LIST_NAMESPACES, v1.ListNamespacesRequest(min_revision=min_revision)
+            LIST_NAMESPACES, v1.ListNamespacesRequest(min_revision=self._least(min_revision))
         )
         return Listing(tuple(response.namespaces), response.revision)
 
@@ -80,7 +81,7 @@ class AsyncCatalog:
             namespace: None means the client's; "" means all namespaces.
         """
         wanted = self._namespace if namespace is None else namespace
-        request = v1.ListServicesRequest(namespace=wanted, min_revision=min_revision)
+        request = v1.ListServicesRequest(namespace=wanted, min_revision=self._least(min_revision))
         response = await self._connection.call(LIST_SERVICES, request)
         return Listing(
             tuple(summary_from_proto(one) for one in response.services), response.revision
@@ -92,7 +93,7 @@ class AsyncCatalog:
         """Return all instances of a service, whatever their state."""
         key = self.service_key(service, namespace)
         request = v1.ListInstancesRequest(
-            namespace=key.namespace, service=key.name, min_revision=min_revision
+            namespace=key.namespace, service=key.name, min_revision=self._least(min_revision)
         )
         response = await self._connection.call(LIST_INSTANCES, request)
         return Listing(
@@ -109,7 +110,7 @@ class AsyncCatalog:
         """
         key = self.service_key(service, namespace)
         request = v1.GetServiceRequest(
-            namespace=key.namespace, name=key.name, min_revision=min_revision
+            namespace=key.namespace, name=key.name, min_revision=self._least(min_revision)
         )
         return summary_from_proto((await self._connection.call(GET_SERVICE, request)).summary)
 
@@ -253,6 +254,10 @@ class AsyncCatalog:
         return Listing(
             tuple(subscriber_from_proto(one) for one in response.subscribers), response.revision
         )
+
+    def _least(self, min_revision: int) -> int:
+        """Return the revision that an answer must have: as asked, and with this client's writes."""
+        return max(min_revision, self._connection.own_revision)
 
     def _override_request(
         self, service: str, id: str, namespace: str | None, *, reason: str, actor: str

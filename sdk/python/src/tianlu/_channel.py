@@ -1,24 +1,31 @@
 """One client's connection to the registry: its endpoints, failover among them, deadlines, retries.
 
 The calls go over one HTTP/2 connection per endpoint in use, opened on first use and kept alive by
-pings. `Connection.endpoint` is tried until it fails; then the next one, round and round.
+pings. `Connection.endpoint` is tried until it fails; then another one (`tianlu._failover`).
 
-What is tried again: a repeatable method (`Method.repeatable`), while the deadline lasts and the
-error is Unavailable; and any method at all if the connection could not be made, because then the
-registry has not seen the call.
+What is tried again, while the deadline lasts and the error is Unavailable, by `tianlu._rpc.Method`:
+
+    reads        on another endpoint; with several, another is asked also while the first is silent
+    repeatable   on another endpoint: doing it twice has the effect of doing it once
+    the rest     only if the registry has certainly not done it: no connection could be made, or it
+                 said that it has no leader. Otherwise the error is OutcomeUnknown.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Generic, cast
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final
 
 from tianlu import _fork
 from tianlu._endpoint import Endpoint
-from tianlu._errors import ClientClosed, DeadlinePassed, TianluError, Unavailable, from_rpc
+from tianlu._errors import ClientClosed, OutcomeUnknown, TianluError, Unavailable
+from tianlu._failover import EndpointChoice
 from tianlu._retry import CALL_WAIT, Deadline, draw
 from tianlu._rpc import Method, Request, Response
+from tianlu._stream import Stream, task_cancelled, translate
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -29,10 +36,11 @@ MESSAGE_BYTES_MAX: Final = 64 * 1024 * 1024
 ATTEMPT_SECONDS_MIN: Final = 0.5
 """Least time given to one attempt of a repeatable call that has other endpoints to turn to."""
 
-WRITE_SECONDS_MAX: Final = 3.0
-"""Most time for a stream to take a message, its connecting (1 s) included. gRPC alone would wait
-for ever on a peer that stopped reading, or on a stream that was cancelled before it was connected;
-whoever else wants to write then waits behind."""
+ENDPOINTS_TRIED: Final = 3
+"""Over how many attempts the time of a call is spread, if there are as many endpoints."""
+
+OWN_WRITE_SECONDS: Final = 5.0
+"""How long after a write nodes that serve may be behind it: far longer than one ever is."""
 
 _OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     # A peer that vanished without a FIN is noticed within 10 + 3 s. Only with calls open:
@@ -50,82 +58,9 @@ _OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.service_config_disable_resolution", 1),
 )
 
-_NEVER_SENT: Final = "failed to connect"
-"""How gRPC's status text begins when no connection could be made."""
-
-
-class Stream(Generic[Request, Response]):
-    """A bidirectional stream on one endpoint. One reader and one writer at a time."""
-
-    def __init__(
-        self, call: grpc.aio.StreamStreamCall[Request, Response], endpoint: Endpoint
-    ) -> None:
-        self.endpoint: Final = endpoint
-        self._call = call
-
-    async def write(self, message: Request) -> None:
-        """Send a message; returns when the transport has taken it.
-
-        Raises:
-            TianluError: the stream has ended, or nobody took the message for WRITE_SECONDS_MAX;
-                it has ended then too.
-        """
-        import grpc.aio
-
-        try:
-            async with asyncio.timeout(WRITE_SECONDS_MAX):
-                await self._call.write(message)
-        except TimeoutError:
-            self.cancel()
-            raise Unavailable(
-                f"registry at {self.endpoint}: took nothing for {WRITE_SECONDS_MAX:g} s"
-            ) from None
-        except asyncio.CancelledError:
-            self._raise_ended()
-            raise
-        except grpc.aio.AioRpcError as error:
-            raise _translate(error, self.endpoint) from error
-        except asyncio.InvalidStateError as error:
-            raise Unavailable(f"registry at {self.endpoint}: the stream has ended") from error
-
-    async def read(self, silence_seconds: float | None = None) -> Response | None:
-        """Return the next message, or None once the registry has ended the stream well.
-
-        Args:
-            silence_seconds: give the stream up if nothing comes for so long.
-
-        Raises:
-            TianluError: the stream broke or was silent for too long.
-        """
-        import grpc.aio
-
-        try:
-            async with asyncio.timeout(silence_seconds):
-                message = await self._call.read()
-        except TimeoutError:
-            self.cancel()
-            raise Unavailable(
-                f"registry at {self.endpoint}: silent for {silence_seconds:g} s"
-            ) from None
-        except asyncio.CancelledError:
-            self._raise_ended()
-            raise
-        except grpc.aio.AioRpcError as error:
-            raise _translate(error, self.endpoint) from error
-        return None if message is grpc.aio.EOF else cast("Response", message)
-
-    def cancel(self) -> None:
-        """End the stream. Does nothing if it has ended."""
-        self._call.cancel()
-
-    def _raise_ended(self) -> None:
-        """Tell the end of the stream from the end of the task: gRPC says both by cancellation.
-
-        Raises:
-            Unavailable: the stream was cancelled, and the task that uses it was not.
-        """
-        if not _task_cancelled():
-            raise Unavailable(f"registry at {self.endpoint}: the stream has ended") from None
+_NOT_DONE: Final = ("failed to connect", "resolution failed", "etcdserver: no leader")
+"""What a status text has in it when the registry has certainly not done what it was asked: gRPC
+could not connect or find the host; or, in etcd's words, nobody was there to propose it to."""
 
 
 class Connection:
@@ -137,25 +72,55 @@ class Connection:
     """
 
     def __init__(self, endpoints: Sequence[Endpoint], *, timeout_seconds: float) -> None:
-        self._endpoints = tuple(endpoints)
+        self._choice = EndpointChoice(endpoints)
         self._timeout_seconds = timeout_seconds
-        self._current = 0
         self._channels: dict[Endpoint, grpc.aio.Channel] = {}
         self._closed = ""
+        self._start: Callable[[], None] | None = None
+        self._own_revision = 0
+        self._wrote_at = -math.inf
+
+    def when_used(self, start: Callable[[], None]) -> None:
+        """Call `start` whenever a channel is opened; it may do nothing. It must not block."""
+        self._start = start
 
     @property
     def endpoint(self) -> Endpoint:
         """The endpoint in use, or the one to be tried next."""
-        return self._endpoints[self._current]
+        return self._choice.current
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Every endpoint that may be used."""
+        return self._choice.all
+
+    @property
+    def own_revision(self) -> int:
+        """The revision of this client's newest write, for OWN_WRITE_SECONDS; then 0.
+
+        Reads carry it as their `min_revision`, so that a client sees its own writes whichever node
+        answers. Not for ever: a registry that has lost its history would never get there.
+        """
+        recent = time.monotonic() - self._wrote_at < OWN_WRITE_SECONDS
+        return self._own_revision if recent else 0
 
     def deadline(self) -> Deadline:
         """Return the deadline of a call that begins now."""
         return Deadline.after(self._timeout_seconds)
 
     def turn_from(self, endpoint: Endpoint) -> None:
-        """Say that `endpoint` failed; the next one is used if it was in use."""
-        if self.endpoint == endpoint:
-            self._current = (self._current + 1) % len(self._endpoints)
+        """Say that `endpoint` failed; another is used if it was in use."""
+        self._choice.failed(endpoint, time.monotonic(), draw())
+
+    def served(self, endpoint: Endpoint) -> None:
+        """Say that `endpoint` answered on a stream."""
+        self._choice.served(endpoint)
+
+    async def learn(self, endpoints: Iterable[Endpoint]) -> None:
+        """Use these as well, instead of what was learnt before; close what is used no more."""
+        self._choice.learn(endpoints)
+        for gone in self._channels.keys() - set(self._choice.all):
+            await self._channels.pop(gone).close()
 
     async def call(
         self,
@@ -167,37 +132,61 @@ class Connection:
         """Make a unary call.
 
         Raises:
+            OutcomeUnknown: it was sent and not answered, and must not be repeated unasked.
             TianluError: by the table in `tianlu._errors`.
         """
         deadline = deadline or self.deadline()
         attempt = 0
+        maybe_done = False
         while True:
             attempt += 1
-            endpoint = self.endpoint
             try:
-                return await self._attempt(method, request, endpoint, deadline)
+                response = await self._attempt(method, request, deadline)
             except Unavailable as error:
-                self.turn_from(endpoint)
+                maybe_done = maybe_done or not _certainly_not_done(error)
+                if maybe_done and not method.repeatable:
+                    raise OutcomeUnknown(f"{error}; it may or may not have been done") from error
                 pause = CALL_WAIT.seconds(attempt, draw())
-                if not _may_repeat(method, error) or deadline.remaining() <= pause:
+                if deadline.remaining() <= pause:
                     raise
                 await asyncio.sleep(pause)
+            except TianluError as error:
+                if maybe_done and method.done_by is not None and isinstance(error, method.done_by):
+                    return method.response()  # an earlier attempt had done it
+                raise
+            else:
+                if not method.reads:
+                    self._note_write(getattr(response, "revision", 0))
+                return response
 
-    async def _attempt(
+    def _note_write(self, revision: int) -> None:
+        if revision:
+            self._own_revision = max(self.own_revision, revision)
+            self._wrote_at = time.monotonic()
+
+    def share(self, deadline: Deadline) -> float:
+        """Return how long one attempt may take, so that a silent endpoint leaves time for another.
+
+        Nothing is saved up if there is no other.
+        """
+        seconds = deadline.remaining()
+        tried = min(len(self._choice.all), ENDPOINTS_TRIED)
+        return seconds if tried == 1 else min(seconds, max(ATTEMPT_SECONDS_MIN, seconds / tried))
+
+    async def ask(
         self,
         method: Method[Request, Response],
         request: Request,
         endpoint: Endpoint,
-        deadline: Deadline,
+        timeout_seconds: float,
     ) -> Response:
+        """Make a unary call to one endpoint, once.
+
+        Raises:
+            TianluError: by the table in `tianlu._errors`; `turn_from` has been called if need be.
+        """
         import grpc.aio
 
-        timeout_seconds = deadline.remaining()
-        if method.repeatable and len(self._endpoints) > 1:
-            # A silent endpoint must leave time to ask another.
-            timeout_seconds = min(
-                timeout_seconds, max(ATTEMPT_SECONDS_MIN, timeout_seconds / len(self._endpoints))
-            )
         call = self._channel(endpoint).unary_unary(
             method.path,
             request_serializer=method.request.SerializeToString,
@@ -206,15 +195,67 @@ class Connection:
         try:
             response: Response = await call(request, timeout=timeout_seconds)
         except grpc.aio.AioRpcError as error:
-            raise _translate(error, endpoint) from error
+            known = translate(error, endpoint)
+            if isinstance(known, Unavailable):
+                self.turn_from(endpoint)
+            raise known from error
         except grpc.aio.UsageError as error:
             raise ClientClosed("the client is closed") from error
         except asyncio.CancelledError:
             # Closing a channel cancels its calls, which must not look as if the task was cancelled.
-            if not self._closed or _task_cancelled():
+            if task_cancelled():
                 raise
-            raise ClientClosed(self._closed) from None
+            raise (
+                ClientClosed(self._closed)
+                if self._closed
+                else Unavailable(f"registry at {endpoint}: the endpoint is used no more")
+            ) from None
+        self._choice.served(endpoint)
         return response
+
+    async def _attempt(
+        self, method: Method[Request, Response], request: Request, deadline: Deadline
+    ) -> Response:
+        tried = min(len(self._choice.all), ENDPOINTS_TRIED)
+        if tried == 1 or method.waits or not method.repeatable:
+            return await self.ask(method, request, self.endpoint, deadline.remaining())
+        share = self.share(deadline)
+        if not method.reads:
+            return await self.ask(method, request, self.endpoint, share)
+        return await self._first_answer(method, request, deadline, share, tried)
+
+    async def _first_answer(
+        self,
+        method: Method[Request, Response],
+        request: Request,
+        deadline: Deadline,
+        patience_seconds: float,
+        endpoints_max: int,
+    ) -> Response:
+        """Ask one endpoint, and another beside it whenever nobody has answered for a while: a slow
+        answer counts as well as a quick one.
+
+        Raises:
+            TianluError: an endpoint refused, or all that were asked failed.
+        """
+        asked: list[asyncio.Task[Response]] = []
+        waiting: set[asyncio.Task[Response]] = set()
+        try:
+            while True:
+                endpoint = self.endpoint
+                asked.append(
+                    asyncio.create_task(self.ask(method, request, endpoint, deadline.remaining()))
+                )
+                waiting.add(asked[-1])
+                last = len(asked) == endpoints_max
+                answered = await _first_answered(waiting, None if last else patience_seconds)
+                if answered is not None:
+                    return answered.result()
+                self.turn_from(endpoint)
+        finally:
+            for one in asked:
+                one.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
 
     def stream(self, method: Method[Request, Response]) -> Stream[Request, Response]:
         """Open a bidirectional stream on the endpoint in use.
@@ -257,20 +298,34 @@ class Connection:
                 else grpc.aio.insecure_channel(endpoint.target, _OPTIONS)
             )
             self._channels[endpoint] = channel
+            if self._start is not None:
+                self._start()
         return channel
 
 
-def _task_cancelled() -> bool:
-    """Whether the present task has been asked to end."""
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
+async def _first_answered(
+    waiting: set[asyncio.Task[Response]], patience_seconds: float | None
+) -> asyncio.Task[Response] | None:
+    """Wait for a task that ends other than by Unavailable, or else for the last one to end.
+
+    Those that have ended are taken out of `waiting`.
+
+    Returns:
+        None if nothing ended for `patience_seconds`.
+    """
+    while True:
+        ended, _ = await asyncio.wait(
+            waiting, timeout=patience_seconds, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not ended:
+            return None
+        waiting -= ended
+        for one in ended:
+            if not isinstance(one.exception(), Unavailable):
+                return one
+        if not waiting:
+            return ended.pop()
 
 
-def _may_repeat(method: Method[Request, Response], error: Unavailable) -> bool:
-    if isinstance(error, DeadlinePassed):
-        return method.repeatable
-    return method.repeatable or _NEVER_SENT in str(error)
-
-
-def _translate(error: grpc.aio.AioRpcError, endpoint: Endpoint) -> TianluError:
-    return from_rpc(error.code().name, error.details() or "", endpoint=str(endpoint))
+def _certainly_not_done(error: Unavailable) -> bool:
+    return any(text in str(error) for text in _NOT_DONE)

@@ -47,6 +47,7 @@ from tianlu._input import (
     check_weight,
 )
 from tianlu._kv import AsyncKv
+from tianlu._members import MemberLearner
 from tianlu._mirror import AsyncMirror
 from tianlu._model import NO_METADATA, WEIGHT_DEFAULT, Instance, InstanceStatus, Port, Rung
 from tianlu._proto.v1 import catalog_pb2 as v1
@@ -76,7 +77,7 @@ class AsyncClient(AsyncCatalog):
         endpoints: one or several of "host:port", "unix:/path", "http://host:port" or
             "https://host:port", in an iterable or with commas between; None takes the environment
             variable TIANLU_ENDPOINTS or else 127.0.0.1:8080. The first is used until it fails, then
-            the next, round and round.
+            any of the others that did not fail lately.
         namespace: the namespace of calls that name none.
         name: who this is, for people, in lists of sessions and subscribers; None makes one from
             the program, host and process id.
@@ -84,6 +85,8 @@ class AsyncClient(AsyncCatalog):
             written with what this client holds unless another process writes it.
         timeout_seconds: deadline of a single call with all its retries, 0.001 to 3600.
         ttl_seconds: how long registrations outlive a lost contact, 2 to 3600.
+        learn_endpoints: also use the client URLs that the cluster's members announce, those at
+            which the member itself answers from here. Looked at again every 15 to 30 s.
 
     Raises:
         InvalidInput: an argument cannot be.
@@ -98,6 +101,7 @@ class AsyncClient(AsyncCatalog):
         snapshot_dir: Path | str | None = None,
         timeout_seconds: float = 5.0,
         ttl_seconds: int = 10,
+        learn_endpoints: bool = False,
     ) -> None:
         check_seconds("timeout_seconds", timeout_seconds, 0.001, TIMEOUT_SECONDS_MAX)
         check_int("ttl_seconds", ttl_seconds, TTL_SECONDS_MIN, TTL_SECONDS_MAX)
@@ -116,6 +120,9 @@ class AsyncClient(AsyncCatalog):
         self._subscribed: dict[ServiceKey, Follower] = {}
         self._balancers: dict[ServiceKey, Balancer] = {}
         self._kv = AsyncKv(connection)
+        self._learner = MemberLearner(connection) if learn_endpoints else None
+        if self._learner is not None:
+            connection.when_used(self._learner.start)
         self._mirrors: weakref.WeakSet[AsyncMirror] = weakref.WeakSet()
         self._drains: list[DrainOnSignal] = []
         self._closed = ""
@@ -148,6 +155,8 @@ class AsyncClient(AsyncCatalog):
             await mirror.close()
         await self._subscriptions.close()
         await self._registrar.close(Deadline.after(CLOSE_SECONDS_MAX))
+        if self._learner is not None:
+            await self._learner.close()
         await self._connection.close()
 
     @property
@@ -295,7 +304,7 @@ class AsyncClient(AsyncCatalog):
         if follower is not None and held and follower.cache.revision >= min_revision:
             return _from_cache(key, follower)
         request = v1.DiscoverRequest(
-            namespace=key.namespace, service=key.name, min_revision=min_revision
+            namespace=key.namespace, service=key.name, min_revision=self._least(min_revision)
         )
         deadline = self._connection.deadline()
         if self._snapshot_dir is not None and not min_revision:

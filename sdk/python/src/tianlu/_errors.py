@@ -8,7 +8,8 @@
     ├── LimitReached       a quota of the registry is used up: somebody must act, or try later
     ├── Compacted          the asked revision is no longer, or not yet, there
     ├── Unavailable        nothing is wrong with the call: try again
-    │   ├── DeadlinePassed     no answer in time; the outcome of a write is unknown
+    │   ├── DeadlinePassed     no answer in time
+    │   ├── OutcomeUnknown     a write that must not be repeated unasked may have been done: look
     │   └── NoInstance         the service has no instance that may be sent traffic
     ├── SessionLost        the session ended during the call: the SDK opens a new one; try again
     ├── ProtocolError      the peer answered what no registry would: wrong address or a bug
@@ -77,7 +78,17 @@ class Unavailable(TianluError):
 
 
 class DeadlinePassed(Unavailable):
-    """No answer came in time. A write may or may not have been done."""
+    """No answer came in time. A write may or may not have been done; repeating it does no harm."""
+
+
+class OutcomeUnknown(Unavailable):
+    """A write was sent, nobody answered, and doing it twice is not the same as doing it once.
+
+    It may or may not have been done: read before you repeat it, or repeat it in a transaction that
+    compares. Only the raw key-value API has such writes.
+    """
+
+    retryable = False
 
 
 class NoInstance(Unavailable):
@@ -100,6 +111,9 @@ class ProtocolError(TianluError):
 class ClientClosed(TianluError):
     """The client is closed, or was made in the parent process before a fork."""
 
+
+_BROKEN: Final = ("Received RST_STREAM", "Stream removed")
+"""What gRPC says, as INTERNAL or UNKNOWN, when a proxy on the way loses the node in mid-answer."""
 
 _BY_CODE: Final[dict[str, type[TianluError]]] = {
     "CANCELLED": Unavailable,
@@ -130,6 +144,8 @@ def from_rpc(code: str, details: str, *, endpoint: str) -> TianluError:
         endpoint: who answered, named in errors that are about the endpoint and not about the call.
     """
     kind = _BY_CODE.get(code, ProtocolError)
+    if kind is ProtocolError and details.startswith(_BROKEN):
+        kind = Unavailable
     if kind is InvalidInput:
         match = _FIELD.match(details)
         return InvalidInput(*match.groups()) if match else InvalidInput("", details)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from tianlu._cache import Batch, CatalogCache
-from tianlu._channel import Connection, Stream
+from tianlu._channel import Connection
 from tianlu._convert import instance_from_proto, service_from_proto
 from tianlu._errors import (
     Compacted,
@@ -29,6 +29,7 @@ from tianlu._errors import (
 from tianlu._proto.v1 import catalog_pb2
 from tianlu._retry import STREAM_WAIT, draw
 from tianlu._rpc import WATCH
+from tianlu._stream import Stream
 from tianlu._view import Change, ChangeKind, ServiceKey
 
 _log: Final = logging.getLogger(__name__)
@@ -143,6 +144,7 @@ class Follower:
             while (response := await stream.read(self._silence_seconds)) is not None:
                 changes = self.cache.apply(decode(response), self._clock())
                 self._failures = 0
+                self._connection.served(stream.endpoint)
                 if not response.snapshot or response.snapshot_end:
                     self._snapshot_needed = False
                     yield (*changes, *self.cache.expire(self._clock()))

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from tianlu._channel import Connection
+from tianlu._endpoint import Endpoint
 from tianlu._errors import Compacted, InvalidInput, NotFound, ProtocolError, Unavailable
 from tianlu._input import check_int
+from tianlu._key_value import KeyChange, KeyRange, KeyValue, Lease, TxnResult
 from tianlu._proto.etcd import kv_pb2
 from tianlu._proto.etcd import rpc_pb2 as etcd
-from tianlu._retry import STREAM_WAIT, draw
+from tianlu._retry import CALL_WAIT, STREAM_WAIT, draw
 from tianlu._rpc import (
     KV_COMPACT,
     KV_DELETE,
@@ -35,73 +36,21 @@ Bytes: TypeAlias = bytes | str
 _ALL: Final = b"\0"
 _LEASE_SECONDS_MAX: Final = 9_000_000_000
 
+_FUTURE: Final = "is a future revision"
+_PASSING: Final = frozenset(
+    {"etcdserver: no leader", "etcdserver: server stopped", "etcdserver: leader changed"}
+)
+"""Reasons for which a node ends a watch that another node can go on with.
 
-@dataclass(frozen=True, slots=True)
-class KeyValue:
-    """A key as it stands at a revision.
-
-    Attributes:
-        version: how often it was written since it was made; 1 at first.
-        lease: the lease that it ends with; 0 for none.
-    """
-
-    key: bytes
-    value: bytes
-    create_revision: int
-    mod_revision: int
-    version: int
-    lease: int
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRange:
-    """The answer of `get`.
-
-    Attributes:
-        count: how many keys the range has, beyond any limit.
-        more: whether the limit left some out.
-        revision: the store's revision when it answered.
-    """
-
-    items: tuple[KeyValue, ...]
-    count: int
-    more: bool
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class KeyChange:
-    """One change of one key. For a removal `item` has the key and the revision only."""
-
-    kind: ChangeKind
-    item: KeyValue
-    previous: KeyValue | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TxnResult:
-    """The answer of `txn`: which branch was taken, and the raw answers of its operations."""
-
-    succeeded: bool
-    responses: tuple[etcd.ResponseOp, ...]
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A lease. `remaining_seconds` is -1 once it has ended."""
-
-    id: int
-    ttl_seconds: int
-    remaining_seconds: int
-    keys: tuple[bytes, ...] = ()
+Source: etcd, api/v3rpc/rpctypes/error.go.
+"""
 
 
 class AsyncKv:
     """etcd v3 calls on the registry; `AsyncClient.kv`.
 
-    Reads are repeated on other endpoints when one fails. Writes are not, unless it is certain that
-    the registry did not see them: after `Unavailable` a write may or may not have been done.
+    Reads and renewals are repeated on other endpoints when one fails. Writes are not, unless it is
+    certain that they were not done; otherwise the error is `OutcomeUnknown`.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -126,7 +75,8 @@ class AsyncKv:
             range_end: all keys from `key` up to, not including, this one.
             revision: as of this revision; 0 means now.
             limit: at most so many; 0 means all.
-            serializable: let the node answer from what it has; may be stale, needs no majority.
+            serializable: let the node answer from what it has; may be stale, needs no majority
+                unless `revision` is newer than what the node has.
 
         Raises:
             Compacted: the revision is gone or still to come.
@@ -141,7 +91,14 @@ class AsyncKv:
             count_only=count_only,
             serializable=serializable,
         )
-        response = await self._connection.call(KV_RANGE, request)
+        try:
+            response = await self._connection.call(KV_RANGE, request)
+        except Compacted as error:
+            if not serializable or not revision or _FUTURE not in str(error):
+                raise
+            # This node has not got there yet: it may be asked to catch up with the majority.
+            request.serializable = False
+            response = await self._connection.call(KV_RANGE, request)
         return KeyRange(
             tuple(_item(one) for one in response.kvs),
             response.count,
@@ -255,17 +212,18 @@ class AsyncKv:
         Raises:
             NotFound: there is no such lease.
         """
-        stream = self._connection.stream(LEASE_KEEP_ALIVE)
-        try:
-            async with asyncio.timeout(self._connection.deadline().remaining()):
-                await stream.write(etcd.LeaseKeepAliveRequest(ID=id))
-                response = await stream.read()
-        except TimeoutError:
-            raise Unavailable(f"registry at {stream.endpoint}: no answer in time") from None
-        finally:
-            stream.cancel()
-        if response is None:
-            raise Unavailable(f"registry at {stream.endpoint}: ended the renewal")
+        deadline = self._connection.deadline()
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                response = await self._renew_once(id, self._connection.share(deadline))
+                break
+            except Unavailable:
+                pause = CALL_WAIT.seconds(attempt, draw())
+                if deadline.remaining() <= pause:
+                    raise
+                await asyncio.sleep(pause)
         if response.TTL <= 0:
             raise NotFound(f"lease {id:x} does not exist")
         return Lease(response.ID, response.TTL, response.TTL)
@@ -276,6 +234,34 @@ class AsyncKv:
         response = await self._connection.call(LEASE_TIME_TO_LIVE, request)
         return Lease(response.ID, response.grantedTTL, response.TTL, tuple(response.keys))
 
+    async def _renew_once(
+        self,
+        id: int,  # noqa: A002
+        timeout_seconds: float,
+    ) -> etcd.LeaseKeepAliveResponse:
+        """Renew over a stream of its own, on one endpoint.
+
+        Raises:
+            Unavailable: it did not answer; the next attempt is made elsewhere.
+        """
+        stream = self._connection.stream(LEASE_KEEP_ALIVE)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await stream.write(etcd.LeaseKeepAliveRequest(ID=id))
+                response = await stream.read()
+        except TimeoutError:
+            self._connection.turn_from(stream.endpoint)
+            raise Unavailable(f"registry at {stream.endpoint}: no answer in time") from None
+        except Unavailable:
+            self._connection.turn_from(stream.endpoint)
+            raise
+        finally:
+            stream.cancel()
+        if response is None:
+            self._connection.turn_from(stream.endpoint)
+            raise Unavailable(f"registry at {stream.endpoint}: ended the renewal")
+        return response
+
     async def _watch_once(
         self, request: etcd.WatchCreateRequest
     ) -> AsyncGenerator[etcd.WatchResponse, None]:
@@ -284,13 +270,7 @@ class AsyncKv:
         try:
             await stream.write(etcd.WatchRequest(create_request=request))
             while (response := await stream.read()) is not None:
-                if response.compact_revision:
-                    raise Compacted(
-                        f"revision {request.start_revision} has been compacted; the oldest is "
-                        f"{response.compact_revision}"
-                    )
-                if response.canceled:
-                    raise InvalidInput("", response.cancel_reason or "the watch was refused")
+                _check_goes_on(response, stream.endpoint)
                 if response.created and not request.start_revision:
                     # A reconnection must not skip what happens from now on.
                     request.start_revision = response.header.revision + 1
@@ -301,6 +281,24 @@ class AsyncKv:
             raise
         finally:
             stream.cancel()
+
+
+def _check_goes_on(response: etcd.WatchResponse, endpoint: Endpoint) -> None:
+    """Raise what a message says of the end of the watch, if it says so.
+
+    Raises:
+        Compacted: what it would go on with has been compacted away.
+        Unavailable: this node cannot go on; another can.
+        InvalidInput: the watch is refused.
+    """
+    if response.compact_revision:
+        oldest = response.compact_revision
+        raise Compacted(f"the revision has been compacted; the oldest is {oldest}")
+    if not response.canceled:
+        return
+    if response.cancel_reason in _PASSING:
+        raise Unavailable(f"registry at {endpoint}: {response.cancel_reason}")
+    raise InvalidInput("", response.cancel_reason or "the watch was refused")
 
 
 def _bytes(text: Bytes) -> bytes:

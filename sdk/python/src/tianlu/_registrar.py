@@ -12,14 +12,17 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Final, TypeAlias
 
-from tianlu._channel import Connection, Stream
+from tianlu._channel import Connection
+from tianlu._endpoint import Endpoint
 from tianlu._errors import InvalidInput, NotAllowed, NotFound, TianluError, Unavailable
 from tianlu._model import Instance
 from tianlu._proto.v1 import catalog_pb2
 from tianlu._registration import AsyncRegistration
+from tianlu._removal import Removals
 from tianlu._retry import STREAM_WAIT, Deadline, draw
 from tianlu._rpc import CLOSE_SESSION, KEEP_ALIVE, OPEN_SESSION
 from tianlu._session import Event, Session, State, Step
+from tianlu._stream import Stream
 
 _log: Final = logging.getLogger(__name__)
 
@@ -40,6 +43,7 @@ class Registrar:
         self._ttl_seconds = ttl_seconds
         self._session = Session()
         self._registrations: list[AsyncRegistration] = []
+        self._removals = Removals(connection, lambda: self.session_id)
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Condition()
         self._trouble: TianluError | None = None
@@ -62,10 +66,22 @@ class Registrar:
         Raises:
             TianluError: it could not be registered; it is then not kept either.
         """
+        await self._removals.made(instance.namespace, instance.service, instance.id, deadline)
         registration = AsyncRegistration(self, self._connection, instance)
-        await registration.put(deadline)
+        try:
+            await registration.put(deadline)
+        except (Unavailable, asyncio.CancelledError):
+            # It may have been done all the same.
+            if not any(one.is_same_as(registration) for one in self._registrations):
+                self.remove_later(registration.removal(self.session_id))
+            raise
         self._registrations.append(registration)
         return registration
+
+    def remove_later(self, request: catalog_pb2.DeregisterRequest) -> None:
+        """Make a deregistration as soon as a registry takes it, unless the session ends before."""
+        if request.session_id:
+            self._removals.add(request)
 
     def forget(self, registration: AsyncRegistration) -> None:
         """Stop keeping a registration."""
@@ -102,6 +118,7 @@ class Registrar:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self._registrations.clear()
+        await self._removals.close()
         if not self._session.handle(Event.CLOSE).actions:
             return
         request = catalog_pb2.CloseSessionRequest(session_id=self.session_id)
@@ -191,7 +208,7 @@ class Registrar:
                     if response.ttl_seconds == 0:
                         return
                     answered = True
-                    yield await self._stream_up()
+                    yield await self._stream_up(stream.endpoint)
                 if not answered:
                     raise Unavailable(f"registry at {stream.endpoint}: a renewal went unanswered")
         finally:
@@ -199,13 +216,14 @@ class Registrar:
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
 
-    async def _stream_up(self) -> bool:
+    async def _stream_up(self, endpoint: Endpoint) -> bool:
         """Note an answered renewal. Returns whether it was the stream's first."""
         if self.state is State.HELD:
             return False
         self._session.handle(Event.STREAM_UP)
+        self._connection.served(endpoint)
         self._trouble = None
-        _log.info("session.held session=%x endpoint=%s", self.session_id, self._connection.endpoint)
+        _log.info("session.held session=%x endpoint=%s", self.session_id, endpoint)
         async with self._changed:
             self._changed.notify_all()
         return True

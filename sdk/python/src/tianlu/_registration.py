@@ -46,6 +46,10 @@ class SessionHolder(Protocol):
         """Stop keeping `registration`."""
         ...
 
+    def remove_later(self, request: catalog_pb2.DeregisterRequest) -> None:
+        """Make a deregistration as soon as a registry takes it."""
+        ...
+
 
 class AsyncRegistration:
     """An instance that this client registered; made by `AsyncClient.register`.
@@ -132,8 +136,8 @@ class AsyncRegistration:
 
         Sets it DRAINING, waits until its subscribers have applied that (at most 2 s), waits
         `drain_seconds` for requests under way, and removes it. Failing to reach the registry is
-        logged, not raised: the session's end removes the instance anyway. Calling it again does
-        nothing.
+        logged, not raised: it is tried again in the background until a registry has done it or
+        the session, and the instance with it, has ended. Calling it again does nothing.
 
         Args:
             drain_seconds: 0 to 3600; 0 removes it at once.
@@ -147,12 +151,7 @@ class AsyncRegistration:
             session_id, self._instance = self.session_id, _ended(self._instance)
             if not session_id:
                 return
-            request = catalog_pb2.DeregisterRequest(
-                namespace=self._wanted.namespace,
-                service=self._wanted.service,
-                id=self._wanted.id,
-                session_id=session_id,
-            )
+            request = self.removal(session_id)
             try:
                 response = await self._connection.call(DEREGISTER, request)
                 self._revision = response.revision
@@ -160,6 +159,21 @@ class AsyncRegistration:
                 pass  # The session ended, or an operator was faster.
             except TianluError as error:
                 _log.warning("instance.deregister_failed id=%s error=%s", self._wanted.id, error)
+                if error.retryable:
+                    self._holder.remove_later(request)
+
+    def is_same_as(self, other: AsyncRegistration) -> bool:
+        """Whether both are about one instance."""
+        return self.removal(0) == other.removal(0)
+
+    def removal(self, session_id: int) -> catalog_pb2.DeregisterRequest:
+        """Return the request that removes it from a session."""
+        return catalog_pb2.DeregisterRequest(
+            namespace=self._wanted.namespace,
+            service=self._wanted.service,
+            id=self._wanted.id,
+            session_id=session_id,
+        )
 
     async def put(self, deadline: Deadline) -> None:
         """Write the instance as wanted under the client's present session. Does nothing once it was

@@ -58,6 +58,17 @@ class Jittered:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstWithin:
+    """A random wait below `seconds_max` after the first failed attempt, then another wait."""
+
+    seconds_max: float
+    then: Wait
+
+    def seconds(self, attempt: int, draw: float) -> float:
+        return self.seconds_max * draw if attempt == 1 else self.then.seconds(attempt - 1, draw)
+
+
+@dataclass(frozen=True, slots=True)
 class FirstAtOnce:
     """No wait after the first failed attempt, then another wait."""
 
@@ -70,9 +81,10 @@ class FirstAtOnce:
 CALL_WAIT: Final[Wait] = FirstAtOnce(Jittered(Exponential(0.05, seconds_max=1.0), share=0.5))
 """Between the attempts of one call: the second endpoint is tried at once."""
 
-STREAM_WAIT: Final[Wait] = FirstAtOnce(Jittered(Exponential(0.1, seconds_max=2.0), share=0.5))
+STREAM_WAIT: Final[Wait] = FirstWithin(0.1, Jittered(Exponential(0.1, seconds_max=2.0), share=0.5))
 """Between the attempts to reopen a stream. At most 2 s, so that a returning registry is noticed
-within that; the jitter spreads the clients of a restarted registry over time."""
+within that; the jitter spreads the clients of a node that died over time, and the first wait is
+within the 0.3 s after which a registry node calls a session without a stream suspect."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from tianlu._cli.output import show
 
 if TYPE_CHECKING:
     from tianlu._client import AsyncClient
-    from tianlu._kv import KeyRange, KeyValue
+    from tianlu._key_value import KeyRange, KeyValue
 
 app = typer.Typer(
     add_completion=False,

@@ -43,7 +43,7 @@ class Client:
         endpoints: one or several of "host:port", "unix:/path", "http://host:port" or
             "https://host:port", in an iterable or with commas between; None takes the environment
             variable TIANLU_ENDPOINTS or else 127.0.0.1:8080. The first is used until it fails, then
-            the next, round and round.
+            any of the others that did not fail lately.
         namespace: the namespace of calls that name none.
         name: who this is, for people, in lists of sessions and subscribers; None makes one from
             the program, host and process id.
@@ -51,6 +51,8 @@ class Client:
             written with what this client holds unless another process writes it.
         timeout_seconds: deadline of a single call with all its retries, 0.001 to 3600.
         ttl_seconds: how long registrations outlive a lost contact, 2 to 3600.
+        learn_endpoints: also use the client URLs that the cluster's members announce, those at
+            which the member itself answers from here. Looked at again every 15 to 30 s.
 
     Raises:
         InvalidInput: an argument cannot be.
@@ -65,6 +67,7 @@ class Client:
         snapshot_dir: Path | str | None = None,
         timeout_seconds: float = 5.0,
         ttl_seconds: int = 10,
+        learn_endpoints: bool = False,
     ) -> None:
         self._async = AsyncClient(
             endpoints,
@@ -73,6 +76,7 @@ class Client:
             snapshot_dir=snapshot_dir,
             timeout_seconds=timeout_seconds,
             ttl_seconds=ttl_seconds,
+            learn_endpoints=learn_endpoints,
         )
         self._portal = Portal()
         self._async.bind_loop(self._portal.loop)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tianlu._kv import AsyncKv, Bytes, KeyChange, KeyRange, Lease, TxnResult
+from tianlu._key_value import KeyChange, KeyRange, Lease, TxnResult
+from tianlu._kv import AsyncKv, Bytes
 from tianlu._portal import Portal
 from tianlu._proto.etcd import rpc_pb2 as etcd
 
@@ -16,8 +17,8 @@ from tianlu._proto.etcd import rpc_pb2 as etcd
 class Kv:
     """etcd v3 calls on the registry; `Client.kv`.
 
-    Reads are repeated on other endpoints when one fails. Writes are not, unless it is certain that
-    the registry did not see them: after `Unavailable` a write may or may not have been done.
+    Reads and renewals are repeated on other endpoints when one fails. Writes are not, unless it is
+    certain that they were not done; otherwise the error is `OutcomeUnknown`.
     """
 
     def __init__(self, portal: Portal, source: AsyncKv) -> None:
@@ -43,7 +44,8 @@ class Kv:
             range_end: all keys from `key` up to, not including, this one.
             revision: as of this revision; 0 means now.
             limit: at most so many; 0 means all.
-            serializable: let the node answer from what it has; may be stale, needs no majority.
+            serializable: let the node answer from what it has; may be stale, needs no majority
+                unless `revision` is newer than what the node has.
 
         Raises:
             Compacted: the revision is gone or still to come.

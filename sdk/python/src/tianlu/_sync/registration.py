@@ -58,8 +58,8 @@ class Registration:
 
         Sets it DRAINING, waits until its subscribers have applied that (at most 2 s), waits
         `drain_seconds` for requests under way, and removes it. Failing to reach the registry is
-        logged, not raised: the session's end removes the instance anyway. Calling it again does
-        nothing.
+        logged, not raised: it is tried again in the background until a registry has done it or
+        the session, and the instance with it, has ended. Calling it again does nothing.
 
         Args:
             drain_seconds: 0 to 3600; 0 removes it at once.
