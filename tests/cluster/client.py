@@ -114,15 +114,15 @@ class Client:
         except grpc.RpcError as error:
             raise CallFailed(error) from None
 
-    def stream(self, method: str, requests: Iterator[Any]) -> Any:
-        """Open a stream both ways; iterate over what it returns, and cancel it."""
+    def stream(self, method: str, requests: Iterator[Any], timeout_seconds: float) -> Any:
+        """Open a stream both ways, for so long; iterate over what it returns, and cancel it."""
         name = method.rpartition("/")[2]
         call = self._channel.stream_stream(
             f"/etcdserverpb.{method}",
             request_serializer=getattr(rpc_pb2, f"{name}Request").SerializeToString,
             response_deserializer=_response(method).FromString,
         )
-        return call(requests)
+        return call(requests, timeout=timeout_seconds)
 
     def get(self, key: str, *, serializable: bool = False) -> Answer:
         request = rpc_pb2.RangeRequest(key=key.encode(), serializable=serializable)
