@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from prometheus_client.registry import Collector
 
 from tianlu._proto.etcd.rpc_pb2 import DESCRIPTOR as ETCD
+from tianlu._proto.etcd.v3election_pb2 import DESCRIPTOR as ELECTION
+from tianlu._proto.etcd.v3lock_pb2 import DESCRIPTOR as LOCK
 from tianlu._proto.v1.catalog_pb2 import DESCRIPTOR as CATALOG
 from tianlu_registry.api import etcd_json
 from tianlu_registry.api.catalog_grpc import CatalogServicer
@@ -30,9 +32,11 @@ from tianlu_registry.api.etcd_cluster import (
     LoneClusterServicer,
     MemberInfo,
 )
-from tianlu_registry.api.etcd_json_stream import JsonSnapshot, JsonStreams
+from tianlu_registry.api.etcd_election import ElectionServicer
+from tianlu_registry.api.etcd_json_stream import JsonObserve, JsonSnapshot, JsonStreams
 from tianlu_registry.api.etcd_kv import KvServicer
 from tianlu_registry.api.etcd_lease import LeaseServicer
+from tianlu_registry.api.etcd_lock import LockServicer
 from tianlu_registry.api.etcd_maintenance import LoneMaintenanceServicer, MaintenanceServicer
 from tianlu_registry.api.etcd_watch import WatchServicer
 from tianlu_registry.api.grpc_asgi import GrpcApp
@@ -153,6 +157,9 @@ class RegistryApp:
         }
         for name, servicer in etcd_services.items():
             grpc.add(ETCD.services_by_name[name], servicer)
+        election = ElectionServicer(store)
+        grpc.add(LOCK.services_by_name["Lock"], LockServicer(store))
+        grpc.add(ELECTION.services_by_name["Election"], election)
         catalog = CatalogServicer(governance)
         grpc.add(CATALOG.services_by_name["Catalog"], catalog)
         grpc.add(HEALTH_SERVICE, health)
@@ -163,6 +170,7 @@ class RegistryApp:
         streams = JsonStreams(watch, lease, store.header, grpc.sweeper)
         http.add_stream("POST", "/v3/watch", streams.watch)
         http.add_stream("POST", "/v3/lease/keepalive", streams.lease_keep_alive)
+        http.add_stream("POST", "/v3/election/observe", JsonObserve(election, grpc.sweeper))
         http.mount("/v1/", CatalogJson(catalog, governance.subscriptions, grpc.sweeper).handle)
         pages.add_to(http)
         MetricsPage(

@@ -5,6 +5,7 @@ Source: etcd api/etcdserverpb/rpc.proto (the http options) and Documentation "gR
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -15,9 +16,13 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from tianlu._proto.etcd.rpc_pb2 import DESCRIPTOR
+from tianlu._proto.etcd.rpc_pb2 import DESCRIPTOR as ETCD
+from tianlu._proto.etcd.v3election_pb2 import DESCRIPTOR as ELECTION
+from tianlu._proto.etcd.v3lock_pb2 import DESCRIPTOR as LOCK
 from tianlu_registry.api.grpc_asgi import GrpcApp, RpcContext, RpcError, StatusCode
-from tianlu_registry.api.http import HttpRequest, HttpResponse, HttpRouter
+from tianlu_registry.api.grpc_asgi.asgi import Receive
+from tianlu_registry.api.grpc_asgi.dispatch import Method
+from tianlu_registry.api.http import ClientGone, HttpRequest, HttpResponse, HttpRouter
 from tianlu_registry.api.json_decode import decode_json
 
 PATHS: Final[Mapping[str, str]] = MappingProxyType(
@@ -63,9 +68,21 @@ PATHS: Final[Mapping[str, str]] = MappingProxyType(
         "/v3/auth/role/delete": "Auth/RoleDelete",
         "/v3/auth/role/grant": "Auth/RoleGrantPermission",
         "/v3/auth/role/revoke": "Auth/RoleRevokePermission",
+        "/v3/lock/lock": "Lock/Lock",
+        "/v3/lock/unlock": "Lock/Unlock",
+        "/v3/election/campaign": "Election/Campaign",
+        "/v3/election/proclaim": "Election/Proclaim",
+        "/v3/election/leader": "Election/Leader",
+        "/v3/election/resign": "Election/Resign",
     }
 )
 """Unary methods, by path. The streaming ones are in `etcd_json_stream.py`."""
+
+_SERVICES: Final = {
+    name: service
+    for file in (ETCD, LOCK, ELECTION)
+    for name, service in file.services_by_name.items()
+}
 
 
 BODY_BYTES_MAX: Final = 3 * 1024 * 1024
@@ -76,7 +93,7 @@ def add_routes(router: HttpRouter, grpc: GrpcApp) -> None:
     """Serve every path of `PATHS`: by the method's gRPC handler if there is one, else with 501."""
     for path, name in PATHS.items():
         service, _, method = name.partition("/")
-        descriptor = DESCRIPTOR.services_by_name[service].methods_by_name[method]
+        descriptor = _SERVICES[service].methods_by_name[method]
         router.add("POST", path, _UnaryRoute(grpc, descriptor))
 
 
@@ -94,7 +111,27 @@ class _UnaryRoute:
         if method is None:
             raise RpcError(StatusCode.UNIMPLEMENTED, f"tianlu: {self._path} is not implemented")
         context = RpcContext(request.scope, _no_stream)
-        return message_response(await method.handler(message, context))
+        return message_response(await self._call(method, message, context, request.receive))
+
+    async def _call(
+        self, method: Method, message: Message, context: RpcContext, receive: Receive
+    ) -> Message:
+        """Run the handler until it answers, its deadline passes or its caller goes away."""
+        sweeper = self._grpc.sweeper
+        context.attach()
+        sweeper.add(context, receive)
+        try:
+            response: Message = await method.handler(message, context)
+        except asyncio.CancelledError:
+            if context.expired:
+                raise RpcError(StatusCode.DEADLINE_EXCEEDED, "context deadline exceeded") from None
+            if context.gone:
+                raise ClientGone from None
+            raise
+        finally:
+            context.detach()
+            sweeper.discard(context)
+        return response
 
 
 def message_response(message: Message) -> HttpResponse:

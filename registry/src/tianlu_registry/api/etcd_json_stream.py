@@ -1,5 +1,5 @@
-"""The streaming methods of etcd's JSON gateway: /v3/watch, /v3/lease/keepalive and
-/v3/maintenance/snapshot.
+"""The streaming methods of etcd's JSON gateway: /v3/watch, /v3/lease/keepalive,
+/v3/maintenance/snapshot and /v3/election/observe.
 
 The body is a sequence of JSON objects, the answer one ``{"result": ...}`` a line. Both go on at
 once: each object is acted on when its closing brace has arrived. A call ends when its caller
@@ -23,7 +23,9 @@ from tianlu._proto.etcd.rpc_pb2 import (
     SnapshotRequest,
     WatchRequest,
 )
+from tianlu._proto.etcd.v3election_pb2 import LeaderRequest
 from tianlu_registry.api.errors import HTTP_STATUSES, error_status
+from tianlu_registry.api.etcd_election import ElectionServicer
 from tianlu_registry.api.etcd_lease import LeaseServicer
 from tianlu_registry.api.etcd_maintenance import MaintenanceServicer
 from tianlu_registry.api.etcd_watch import WatchServicer
@@ -93,6 +95,28 @@ class JsonSnapshot:
             async with aclosing(pieces):
                 async for piece in pieces:
                     await asyncio.shield(call.write(result_line(piece)))
+
+
+class JsonObserve:
+    """POST /v3/election/observe, ready to be added to a router.
+
+    Args:
+        sweeper: as for `JsonStreams`.
+    """
+
+    def __init__(self, election: ElectionServicer, sweeper: DisconnectSweeper) -> None:
+        self._election = election
+        self._sweeper = sweeper
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with _JsonCall(scope, receive, send, self._sweeper) as call:
+            requests = [each async for each in _JsonRequests(call, LeaderRequest)]
+            # The body is one object; of several the last counts, and none is one without fields.
+            request = requests[-1] if requests else LeaderRequest()
+            leaders = self._election.Observe(request, call.context)
+            async with aclosing(leaders):
+                async for leader in leaders:
+                    await asyncio.shield(call.write(result_line(leader)))
 
 
 class _JsonCall:
