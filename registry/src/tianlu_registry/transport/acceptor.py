@@ -1,0 +1,210 @@
+"""Connections that others have dialled: from the socket to whoever handles their kind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+
+from tianlu_registry.errors import RegistryError, Unavailable
+from tianlu_registry.raft import NO_MEMBER, InstallSnapshot, MemberId, Message
+from tianlu_registry.transport.addresses import PeerAddress
+from tianlu_registry.transport.calls import Answerer
+from tianlu_registry.transport.change_log import ChangeLog
+from tianlu_registry.transport.codec import decode_message
+from tianlu_registry.transport.connection import Connection
+from tianlu_registry.transport.errors import BadPeerMessage, PeerRefused, PeerUnreachable
+from tianlu_registry.transport.frames import Frame, FrameKind
+from tianlu_registry.transport.handler import Admission, PeerHandler, PeerIdentity
+from tianlu_registry.transport.handshake import CALL, LOG, Remote, welcome
+from tianlu_registry.transport.limits import TransportLimits
+from tianlu_registry.transport.snapshot_receiver import SnapshotReceiver
+from tianlu_registry.transport.status import PeerCounters
+from tianlu_registry.transport.tasks import TaskSet
+from tianlu_registry.transport.tls import PeerTls, describe_tls_error
+
+logger = logging.getLogger(__name__)
+
+
+class Acceptor:
+    """Serves what the listener accepts.
+
+    Args:
+        connections: all that are open, dialled ones included; kept up to date by themselves.
+        counters_of: a member's counters.
+        on_member_seen: called when a member has opened a log connection.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        identity: PeerIdentity,
+        handler: PeerHandler,
+        receiver: SnapshotReceiver,
+        *,
+        tls: PeerTls | None,
+        limits: TransportLimits,
+        admit: Admission,
+        open_methods: AbstractSet[str],
+        tasks: TaskSet,
+        connections: set[Connection],
+        change_log: ChangeLog,
+        counters_of: Callable[[MemberId], PeerCounters],
+        on_member_seen: Callable[[MemberId], None],
+    ) -> None:
+        self._loop = loop
+        self._identity = identity
+        self._handler = handler
+        self._receiver = receiver
+        self._tls = tls
+        self._limits = limits
+        self._admit = admit
+        self._open_methods = open_methods
+        self._tasks = tasks
+        self._connections = connections
+        self._change_log = change_log
+        self._counters_of = counters_of
+        self._on_member_seen = on_member_seen
+        self._serving = 0
+        self._logs: dict[MemberId, Connection] = {}
+
+    @property
+    def serving(self) -> int:
+        """Accepted connections that are open, those in their handshake included."""
+        return self._serving
+
+    def accept(self, sock: socket.socket, address: PeerAddress, origin: str) -> None:
+        """Serve a new socket, or close it if there are too many."""
+        if self._serving >= self._limits.connections_max:
+            sock.close()
+            self._change_log.warning("peer_connections_full", address.url, "too many connections")
+            return
+        sock.setblocking(False)
+        self._serving += 1
+        task = self._tasks.spawn(self._serve(sock, address, origin), "peer-serve")
+        task.add_done_callback(self._on_served)
+
+    def _on_served(self, _task: asyncio.Task[None]) -> None:
+        self._serving -= 1
+
+    async def _serve(self, sock: socket.socket, address: PeerAddress, origin: str) -> None:
+        connection = Connection(self._loop, self._connections)
+        try:
+            remote = await self._open(connection, sock, address)
+        except (RegistryError, OSError, TimeoutError) as error:
+            self._change_log.warning("peer_not_accepted", origin, _describe(error))
+            connection.close(flush=isinstance(error, PeerRefused))
+            sock.close()
+            return
+        except BaseException:
+            connection.close()
+            sock.close()
+            raise
+        try:
+            await self._serve_kind(connection, remote)
+        except RegistryError as error:
+            connection.close(error)
+        finally:
+            connection.close()
+            self._note_end(connection, remote)
+
+    async def _open(
+        self, connection: Connection, sock: socket.socket, address: PeerAddress
+    ) -> Remote:
+        """Shake hands.
+
+        Raises:
+            RegistryError, OSError, TimeoutError: it came to nothing.
+        """
+        async with asyncio.timeout(self._limits.handshake_seconds):
+            context = self._tls.server_context() if address.is_tls and self._tls else None
+            await self._loop.connect_accepted_socket(lambda: connection, sock, ssl=context)
+            if context is not None and self._tls is not None:
+                _check_certificate(self._tls, connection)
+            remote = await welcome(connection, self._identity, self._admit)
+        connection.accept_frames(self._limits.frame_bytes_max)
+        return remote
+
+    async def _serve_kind(self, connection: Connection, remote: Remote) -> None:
+        """Handle the connection until it ends."""
+        connection.traffic = self._counters_of(remote.member)
+        if remote.kind == LOG:
+            await self._serve_log(connection, remote.member)
+        elif remote.kind == CALL:
+            await self._serve_calls(connection, remote.member)
+        else:
+            await self._receiver.receive(connection, remote.member)
+
+    async def _serve_log(self, connection: Connection, member: MemberId) -> None:
+        older, self._logs[member] = self._logs.get(member), connection
+        if older is not None:
+            older.close(PeerUnreachable("tianlu: the member has opened a new connection"))
+        counters = connection.traffic
+
+        def take(frames: list[Frame]) -> None:
+            messages = [self._message(frame, member) for frame in frames]
+            counters.messages_received += len(messages)
+            self._handler.on_messages(messages)
+
+        connection.set_sink(take)
+        self._on_member_seen(member)
+        try:
+            await connection.closed
+        finally:
+            if self._logs.get(member) is connection:
+                del self._logs[member]
+
+    def _message(self, frame: Frame, member: MemberId) -> Message:
+        kind, body = frame
+        if kind != FrameKind.MESSAGE:
+            raise BadPeerMessage(f"tianlu: a frame of kind {kind} among messages")
+        message = decode_message(body)
+        if message.sender != member or message.to != self._identity.member_id:
+            raise BadPeerMessage(
+                f"tianlu: a message from {message.sender:x} to {message.to:x} "
+                f"on the connection of {member:x}"
+            )
+        if isinstance(message, InstallSnapshot):
+            raise BadPeerMessage("tianlu: install_snapshot without its data")
+        return message
+
+    async def _serve_calls(self, connection: Connection, member: MemberId) -> None:
+        async def answer(method: str, payload: bytes) -> bytes:
+            if member == NO_MEMBER and method not in self._open_methods:
+                raise Unavailable(f"tianlu: {method} is for members of the cluster only")
+            return await self._handler.on_call(member, method, payload)
+
+        answerer = Answerer(
+            connection,
+            answer,
+            tasks=self._tasks,
+            calls_max=self._limits.calls_max,
+            frame_bytes_max=self._limits.frame_bytes_max,
+        )
+        try:
+            await connection.closed
+        finally:
+            answerer.on_closed()
+
+    def _note_end(self, connection: Connection, remote: Remote) -> None:
+        """Log what a member did wrong; that it went away is logged by who dials it."""
+        if isinstance(connection.error, BadPeerMessage):
+            self._change_log.warning(
+                "peer_misbehaved", f"{remote.member:x}", _describe(connection.error)
+            )
+
+
+def _check_certificate(tls: PeerTls, connection: Connection) -> None:
+    if connection.ssl_object is None:
+        raise PeerUnreachable("tianlu: the connection was lost")
+    tls.check_dialler(connection.ssl_object)
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no handshake in time"
+    if isinstance(error, OSError):
+        return describe_tls_error(error)
+    return str(error).removeprefix("tianlu: ")
