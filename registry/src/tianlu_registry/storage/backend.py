@@ -292,6 +292,7 @@ class LmdbBackend:
             sync_directory(self._path.parent)
             self._reopen()
         self._applied = staged.applied
+        self.observer.replaced(self._applied.index)
 
     # Size
 

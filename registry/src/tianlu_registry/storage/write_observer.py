@@ -32,6 +32,10 @@ class WriteObserver(Protocol):
         moment for named values to go with them."""
         ...
 
+    def replaced(self, index: int) -> None:
+        """All that was written is gone: the backend now holds another state, at this log index."""
+        ...
+
 
 class NoObserver:
     """Sees nothing."""
@@ -43,3 +47,5 @@ class NoObserver:
     def wrote_named(self, name: bytes, value: bytes) -> None: ...
 
     def freezing(self, index: int) -> None: ...
+
+    def replaced(self, index: int) -> None: ...
