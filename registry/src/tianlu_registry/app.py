@@ -49,6 +49,7 @@ from tianlu_registry.api.http import HttpRequest, HttpResponse, HttpRouter, text
 from tianlu_registry.api.metrics import ApiCollector, MetricsPage, ServerCollector
 from tianlu_registry.engine.cluster import Cluster
 from tianlu_registry.engine.embedded import EmbeddedNode
+from tianlu_registry.engine.embedded_cluster import EmbeddedCluster
 from tianlu_registry.engine.store import Store
 from tianlu_registry.errors import Broken, InputError, RegistryError, Stopped, Unavailable
 from tianlu_registry.governance import Governance
@@ -246,7 +247,7 @@ async def _engine(settings: RegistrySettings) -> AsyncIterator[Engine]:
         return
     node = await EmbeddedNode.start(settings.node, on_fatal=exit_with)
     try:
-        yield Engine(node.store, None, (NodeCollector(node.node),))
+        yield Engine(node.store, EmbeddedCluster(node.node), (NodeCollector(node.node),))
     finally:
         await node.stop()
 

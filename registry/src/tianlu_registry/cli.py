@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -14,6 +15,7 @@ from tianlu_registry.errors import InvalidArgument
 from tianlu_registry.node.config import DEFAULT_CLUSTER_TOKEN, GIB, NodeConfig
 from tianlu_registry.server.addresses import Reservation, parse_listen_urls
 from tianlu_registry.server.errors import EXIT_USAGE, CannotStart
+from tianlu_registry.server.exposure import check_loopback
 from tianlu_registry.server.launcher import Launcher, LaunchPlan
 from tianlu_registry.server.logs import set_up_logging
 from tianlu_registry.server.preflight import DirectoryLock, check_writable
@@ -29,6 +31,13 @@ _FLAG_OF_FIELD: Final = {
     "data_dir": "--data-dir",
     "name": "--name",
     "peer_urls": "--initial-advertise-peer-urls",
+    "listen_peer_urls": "--listen-peer-urls",
+    "cluster_state": "--initial-cluster-state",
+    "peer_cert_file": "--peer-cert-file",
+    "peer_key_file": "--peer-key-file",
+    "peer_trusted_ca_file": "--peer-trusted-ca-file",
+    "peer_client_cert_auth": "--peer-client-cert-auth",
+    "peer_cert_allowed_cn": "--peer-cert-allowed-cn",
     "initial_cluster": "--initial-cluster",
     "cluster_token": "--initial-cluster-token",
     "quota_bytes": "--quota-backend-bytes",
@@ -70,6 +79,7 @@ def _option(flag: str, text: str, panel: str) -> object:
 _MEMBER = "Member"
 _CLIENTS = "Clients"
 _CLUSTER = "Cluster"
+_PEER_TLS = "TLS between members"
 _LIMITS = "Limits"
 _RUNNING = "Running"
 
@@ -102,10 +112,11 @@ def registry(
         str,
         _option(
             "--listen-peer-urls",
-            "Where other members connect. A cluster of one member has none: accepted, not bound.",
+            "Where other members connect: comma-separated http://host:port or https://. If not "
+            "given: the advertised peer URLs in a cluster of several, nowhere in a cluster of one.",
             _CLUSTER,
         ),
-    ] = "http://localhost:2380",
+    ] = "",
     initial_advertise_peer_urls: Annotated[
         str,
         _option(
@@ -124,18 +135,67 @@ def registry(
     ] = "",
     initial_cluster_state: Annotated[
         str,
-        _option("--initial-cluster-state", "'new'; joining an existing one comes later.", _CLUSTER),
+        _option(
+            "--initial-cluster-state",
+            "'new': the members named found a cluster. 'existing': this one was added to it "
+            "(tianlu cluster member add). Read at the first start only.",
+            _CLUSTER,
+        ),
     ] = "new",
     initial_cluster_token: Annotated[
         str,
         _option("--initial-cluster-token", "Keeps two clusters of equal URLs apart.", _CLUSTER),
     ] = DEFAULT_CLUSTER_TOKEN,
+    force_new_cluster: Annotated[
+        bool,
+        _option(
+            "--force-new-cluster",
+            "Begin again as a cluster of this member alone, with its data: when the majority is "
+            "lost for ever. See the how-to on disaster recovery first.",
+            _CLUSTER,
+        ),
+    ] = False,
+    pre_vote: Annotated[
+        bool,
+        _option("--pre-vote/--no-pre-vote", "Accepted for etcd's sake: always on.", _CLUSTER),
+    ] = True,
     heartbeat_interval: Annotated[
         int, _option("--heartbeat-interval", "Milliseconds between heartbeats.", _CLUSTER)
     ] = 100,
     election_timeout: Annotated[
         int, _option("--election-timeout", "Milliseconds without a leader before voting.", _CLUSTER)
     ] = 1000,
+    peer_cert_file: Annotated[
+        str, _option("--peer-cert-file", "This member's certificate, PEM.", _PEER_TLS)
+    ] = "",
+    peer_key_file: Annotated[
+        str, _option("--peer-key-file", "Its private key, PEM.", _PEER_TLS)
+    ] = "",
+    peer_trusted_ca_file: Annotated[
+        str,
+        _option("--peer-trusted-ca-file", "Who signs the members' certificates, PEM.", _PEER_TLS),
+    ] = "",
+    peer_client_cert_auth: Annotated[
+        bool,
+        _option(
+            "--peer-client-cert-auth",
+            "Members must show a certificate of that CA when they connect.",
+            _PEER_TLS,
+        ),
+    ] = False,
+    peer_cert_allowed_cn: Annotated[
+        str,
+        _option("--peer-cert-allowed-cn", "And its common name must be this.", _PEER_TLS),
+    ] = "",
+    allow_insecure_listen: Annotated[
+        bool,
+        _option(
+            "--allow-insecure-listen",
+            "Listen without TLS on addresses other than loopback: whoever reaches them reads and "
+            "writes everything.",
+            _RUNNING,
+        ),
+    ] = False,
     quota_backend_bytes: Annotated[
         int,
         _option(
@@ -218,7 +278,7 @@ def registry(
     """
     set_up_logging(log_level.value)
     try:
-        _check_cluster_state(initial_cluster_state)
+        _check_pre_vote(pre_vote)
         retention = parse_retention(auto_compaction_mode, auto_compaction_retention)
         node = NodeConfig(
             data_dir=data_dir or Path(f"{name}.tianlu"),
@@ -226,6 +286,17 @@ def registry(
             peer_urls=_split(initial_advertise_peer_urls),
             initial_cluster=initial_cluster,
             cluster_token=initial_cluster_token,
+            cluster_state=initial_cluster_state,
+            force_new_cluster=force_new_cluster,
+            listen_peer_urls=_peer_listeners(
+                listen_peer_urls, initial_advertise_peer_urls, initial_cluster
+            ),
+            client_urls=_split(advertise_client_urls),
+            peer_cert_file=peer_cert_file,
+            peer_key_file=peer_key_file,
+            peer_trusted_ca_file=peer_trusted_ca_file,
+            peer_client_cert_auth=peer_client_cert_auth,
+            peer_cert_allowed_cn=peer_cert_allowed_cn,
             quota_bytes=quota_backend_bytes or 2 * GIB,
             request_bytes_max=max_request_bytes,
             txn_ops_max=max_txn_ops,
@@ -235,6 +306,9 @@ def registry(
             tick_milliseconds=heartbeat_interval,
             election_ticks=_election_ticks(election_timeout, heartbeat_interval),
         )
+        if not allow_insecure_listen:
+            check_loopback(_LISTEN_FLAG, _split(listen_client_urls))
+            check_loopback("--listen-peer-urls", node.listen_peer_urls)
         status = _serve(
             node,
             listen=listen_client_urls,
@@ -275,7 +349,7 @@ def _serve(
     with DirectoryLock("--data-dir", node.data_dir), Reservation(_LISTEN_FLAG, addresses) as held:
         urls = tuple(address.url for address in held.addresses)
         settings = RegistrySettings(
-            node=node,
+            node=replace(node, client_urls=advertise or urls),
             client_urls=advertise or urls,
             etcd_endpoints=etcd_endpoints,
             progress_interval_seconds=progress_interval_seconds,
@@ -326,13 +400,20 @@ def _election_ticks(election_timeout: int, heartbeat_interval: int) -> int:
     return election_timeout // heartbeat_interval
 
 
-def _check_cluster_state(state: str) -> None:
-    if state != "new":
+def _check_pre_vote(pre_vote: bool) -> None:
+    if not pre_vote:
         raise CannotStart(
-            f"--initial-cluster-state: {state!r} is not supported; this version runs clusters of "
-            "one member, which start as 'new'",
+            "--no-pre-vote: it is always on; without it a member that comes back disturbs the "
+            "others by an election",
             EXIT_USAGE,
         )
+
+
+def _peer_listeners(listen: str, advertise: str, initial_cluster: str) -> tuple[str, ...]:
+    """Return where to listen for other members: nowhere in a cluster of one, unless told to."""
+    if listen or "," not in initial_cluster:
+        return _split(listen)
+    return _split(advertise)
 
 
 def _failed(message: str, exit_code: int) -> typer.Exit:

@@ -14,7 +14,7 @@
     │   ├── NoLeader, TooManyRequests, Stopped, UnhealthyCluster, LeaderTransferTimeout
     │   └── RequestTimeout         the outcome is unknown: it may yet be applied
     ├── NoSpace                    writes are refused until there is room: somebody must act
-    └── Broken                     the node must stop: Corrupt, InvariantBroken, StorageFailed
+    └── Broken                     the node must stop: Corrupt, InvariantBroken, StorageFailed ...
 
 The texts that etcd's clients match are etcd's, letter for letter, and stand once, in the class.
 Source: etcd api/v3rpc/rpctypes/error.go. Codes are given by the tables of `tianlu_registry.api`.
@@ -261,6 +261,16 @@ class Corrupt(Broken):
 
     text = "tianlu: stored data is corrupt"
     exit_code = 75
+
+
+class MemberRemoved(Broken):
+    """The cluster has removed this member. Its data is of no use to it any more."""
+
+    text = (
+        "the member has been permanently removed from the cluster; to join again, remove its data "
+        "directory and add it as a new member"
+    )
+    exit_code = 77
 
 
 class InvariantBroken(Broken):

@@ -31,6 +31,7 @@ class Machine:
 class Harness:
     def __init__(self, *, entries_max: int = 100, seconds_per_look: float = 0.0) -> None:
         self.machine = Machine()
+        self.conf_changes: list[Entry] = []
         self.now = 0.0
         self.seconds_per_look = seconds_per_look
         self.proposals = ProposalTable(
@@ -44,6 +45,7 @@ class Harness:
         self.applier = Applier(
             machine,
             self.proposals,
+            on_conf_change=self.conf_changes.append,
             applied_index=Index(10),
             applied_term=Term(2),
             entries_max=entries_max,
@@ -118,7 +120,6 @@ async def test_nothing_to_do() -> None:
     [
         (Entry(Term(3), Index(12), b""), InvariantBroken),
         (Entry(Term(3), Index(10), b""), InvariantBroken),
-        (Entry(Term(3), Index(11), b"x", EntryType.CONF_CHANGE), InvariantBroken),
         (Entry(Term(3), Index(11), b"no command"), Corrupt),
     ],
 )
@@ -128,3 +129,32 @@ async def test_what_cannot_be_applied_stops_the_node(wrong: Entry, error: type[E
     with pytest.raises(error):
         harness.applier.apply_slice()
     assert harness.applier.applied_index == 10
+
+
+async def test_a_membership_change_is_applied_in_its_place() -> None:
+    harness = Harness()
+    change = Entry(Term(3), Index(12), b"x", EntryType.CONF_CHANGE)
+    harness.applier.submit([entry(11, replayed(b"a")), change, entry(13, replayed(b"b"))])
+    harness.applier.apply_slice()
+    assert harness.conf_changes == [change]
+    assert harness.machine.keys == [b"a", b"b"]
+    assert harness.applier.applied_index == 13
+
+
+async def test_a_snapshot_replaces_what_waits() -> None:
+    harness = Harness()
+    harness.applier.submit([entry(11, replayed(b"gone"))])
+    harness.applier.restart_at(Index(20), Term(3))
+    assert harness.applier.waiting_count == 0
+    harness.applier.submit([entry(21, replayed(b"kept"))])
+    harness.applier.apply_slice()
+    assert harness.machine.keys == [b"kept"]
+
+
+async def test_a_later_term_gives_back_what_an_earlier_one_left() -> None:
+    harness = Harness()
+    early, late = harness.propose(b"early"), harness.propose(b"late")
+    early.term, late.term = Term(2), Term(3)
+    harness.applier.submit([entry(11, b"")])
+    harness.applier.apply_slice()
+    assert harness.proposals.waiting() == [early]

@@ -9,11 +9,15 @@ from tianlu_registry.errors import Corrupt, InvalidArgument
 from tianlu_registry.node.config import MIB, NodeConfig, parse_initial_cluster
 from tianlu_registry.node.identity import (
     Identity,
-    check_identity,
+    check_owner,
+    decode_founders,
     decode_metadata,
     encode_metadata,
+    founders_of,
     identity_of,
+    new_member_id,
 )
+from tianlu_registry.node.membership import MemberRecord, Membership
 from tianlu_registry.raft.types import MemberId
 
 DATA = Path("data")
@@ -47,6 +51,14 @@ def test_defaults_are_valid_and_documented() -> None:
         ({"apply_slice_entries_max": 0}, "apply_slice_entries_max"),
         ({"apply_slice_milliseconds": 0}, "apply_slice_milliseconds"),
         ({"cluster_token": ""}, "cluster_token"),
+        ({"cluster_state": "old"}, "cluster_state"),
+        ({"listen_peer_urls": ("localhost",)}, "listen_peer_urls"),
+        ({"listen_peer_urls": ("https://127.0.0.1:1",)}, "peer_cert_file"),
+        ({"peer_cert_file": "c"}, "peer_key_file"),
+        ({"peer_key_file": "k"}, "peer_cert_file"),
+        ({"peer_client_cert_auth": True}, "peer_trusted_ca_file"),
+        ({"peer_cert_allowed_cn": "n"}, "peer_client_cert_auth"),
+        ({"start_wait_seconds": -1}, "start_wait_seconds"),
         ({"peer_urls": ()}, "peer_urls"),
         ({"peer_urls": ("localhost:2380",)}, "peer_urls"),
         ({"initial_cluster": "default"}, "initial_cluster"),
@@ -60,13 +72,24 @@ def test_a_field_that_cannot_be_is_named(settings: dict[str, object], field: str
     assert caught.value.field == field
 
 
-def test_more_than_one_member_is_refused_in_one_clear_line() -> None:
-    with pytest.raises(InvalidArgument) as caught:
-        NodeConfig(DATA, initial_cluster="default=http://localhost:2380,b=http://b:2380")
-    text = str(caught.value)
-    assert "2 members" in text
-    assert "a cluster of one" in text
-    assert "\n" not in text
+def test_two_members_at_one_url_are_refused() -> None:
+    both = "default=http://localhost:2380,b=http://localhost:2380"
+    with pytest.raises(InvalidArgument, match="gives http://localhost:2380 to default and to b"):
+        NodeConfig(DATA, initial_cluster=both)
+
+
+def test_several_members_found_a_cluster_with_etcds_numbers() -> None:
+    urls = {"a": "http://127.0.0.1:12380", "b": "http://127.0.0.1:22380"}
+    cluster = ",".join(f"{name}={url}" for name, url in urls.items())
+    configs = [
+        NodeConfig(DATA, name=name, peer_urls=(url,), initial_cluster=cluster)
+        for name, url in urls.items()
+    ]
+    first, second = map(identity_of, configs)
+    assert first.cluster_id == second.cluster_id
+    founders = founders_of(configs[0])
+    assert founders == founders_of(configs[1])
+    assert founders.conf_state.voters == tuple(sorted((first.member_id, second.member_id)))
 
 
 def test_a_member_may_have_several_urls() -> None:
@@ -96,12 +119,47 @@ def test_ids_depend_on_urls_and_token_alone() -> None:
     )
 
 
-def test_metadata_round_trip_and_mismatch() -> None:
+def test_metadata_round_trip() -> None:
     stored = Identity(1, MemberId(2))
-    assert decode_metadata(encode_metadata(stored)) == stored
-    check_identity(stored, stored)
-    with pytest.raises(InvalidArgument, match="holds member 2 of cluster 1"):
-        check_identity(stored, Identity(1, MemberId(3)))
+    founders = founders_of(NodeConfig(DATA))
+    metadata = encode_metadata(stored, founders)
+    assert decode_metadata(metadata) == stored
+    assert decode_founders(metadata) == founders
+    assert decode_founders(encode_metadata(stored, None)) == Membership()
+
+
+def owned(config: NodeConfig) -> tuple[Identity, Membership, Membership]:
+    founders = founders_of(config)
+    return identity_of(config), founders, founders
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cluster_token": "another"},
+        {"name": "b", "peer_urls": ("http://elsewhere:2380",)},
+    ],
+)
+def test_the_data_of_another_member_is_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(InvalidArgument, match="holds member 8e9e05c52164694d"):
+        check_owner(*owned(NodeConfig(DATA)), NodeConfig(DATA, **settings))  # type: ignore[arg-type]
+
+
+def test_a_member_that_has_moved_is_known_by_its_name() -> None:
+    identity, founders, membership = owned(NodeConfig(DATA))
+    moved = membership.moved(identity.member_id, ("http://elsewhere:2380",))
+    config = NodeConfig(DATA, peer_urls=("http://elsewhere:2380",), cluster_token="lost")
+    check_owner(identity, founders, moved, config)
+    check_owner(identity, founders, moved, NodeConfig(DATA))
+
+
+def test_a_new_member_never_gets_a_number_that_was_used() -> None:
+    first = new_member_id(("http://a:1",), "t", set())
+    second = new_member_id(("http://a:1",), "t", {first})
+    assert first != second
+    assert new_member_id(("http://a:1",), "t", {first, second}) not in {first, second}
+    record = MemberRecord(first, "a", ("http://a:1",))
+    assert Membership.founded_by([record]).members == {first: record}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from tianlu_registry.errors import RequestTimeout, Stopped, TooManyRequests
 from tianlu_registry.node import command
 from tianlu_registry.node.command import CommandKind
 from tianlu_registry.node.proposals import Proposal, ProposalTable
+from tianlu_registry.raft import Term
 
 
 def table(count_max: int = 3, bytes_max: int = 1_000, first_id: int = 5) -> ProposalTable:
@@ -73,6 +74,7 @@ async def test_backlog_maximum_in_bytes() -> None:
 async def test_a_timed_out_proposal_still_counts() -> None:
     proposals = table(count_max=1)
     proposal = put(proposals)
+    proposal.term = Term(1)
     assert proposals.expire(proposal.deadline - 0.001) == 0
     assert proposals.expire(proposal.deadline) == 1
     with pytest.raises(RequestTimeout):
@@ -83,6 +85,31 @@ async def test_a_timed_out_proposal_still_counts() -> None:
     assert claimed is not None
     claimed.succeed(PutResponse())  # nobody waits: harmless
     put(proposals)
+
+
+@pytest.mark.parametrize("where", ["waiting for a leader", "at another member"])
+async def test_what_this_member_does_not_hold_goes_with_its_waiter(where: str) -> None:
+    proposals = table(count_max=1)
+    proposal = put(proposals)
+    if where == "at another member":
+        proposal.term, proposal.is_forwarded = Term(1), True
+    proposals.expire(proposal.deadline)
+    with pytest.raises(RequestTimeout):
+        await proposal.answered
+    assert (len(proposals), proposals.bytes_open) == (0, 0)
+    put(proposals)
+
+
+async def test_what_a_later_term_has_overtaken_waits_again_in_its_order() -> None:
+    proposals = table(count_max=9)
+    first, second, third, left = (put(proposals) for _ in range(4))
+    first.term, second.term, third.term, left.term = Term(1), Term(2), Term(2), Term(1)
+    left.answered.cancel()
+    proposals.overtaken(Term(2))
+    assert proposals.waiting() == [first]
+    proposals.overtaken(Term(3))
+    assert proposals.waiting() == [first, second, third]
+    assert len(proposals) == 3, "nobody wants the cancelled one any more"
 
 
 async def test_a_cancelled_waiter_is_harmless() -> None:

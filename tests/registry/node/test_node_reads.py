@@ -40,15 +40,21 @@ async def test_reads_of_one_turn_share_one_request() -> None:
     assert all(waiter.done() for waiter in waiters)
 
 
-async def test_a_later_read_gets_a_request_of_its_own() -> None:
+async def test_reads_that_come_while_a_request_is_under_way_share_the_next() -> None:
     core = Core()
     first = core.queue.wait()
     await turn()
-    second = core.queue.wait()
+    later = [core.queue.wait()]
     await turn()
+    later.append(core.queue.wait())
+    await turn()
+    assert len(core.contexts) == 1
     core.confirm(core.contexts[0], 0)
     assert first.done()
-    assert not second.done()
+    assert not any(waiter.done() for waiter in later)
+    await turn()
+    core.confirm(core.contexts[1], 0)
+    assert all(waiter.done() for waiter in later)
 
 
 async def test_a_read_waits_for_the_state_machine() -> None:
@@ -62,25 +68,64 @@ async def test_a_read_waits_for_the_state_machine() -> None:
     assert waiter.done()
 
 
-async def test_a_lost_request_times_out_and_does_not_hold_up_the_next() -> None:
+async def test_a_lost_request_is_made_again() -> None:
     core = Core()
-    lost = core.queue.wait()
+    waiter = core.queue.wait()
     await turn()
-    kept = core.queue.wait()
-    await turn()
-    core.confirm(core.contexts[1], 0)
-    assert kept.done()
-    core.queue.expire(asyncio.get_running_loop().time() + 8)
-    with pytest.raises(RequestTimeout):
-        await lost
+    now = asyncio.get_running_loop().time()
+    core.queue.retry(now + 0.1)
+    assert len(core.contexts) == 1
+    core.queue.retry(now + 0.6)
+    core.queue.retry(now + 0.6, leader_changed=True)
+    assert len(core.contexts) == 3
+    core.confirm(core.contexts[1], 0)  # a late answer to an earlier asking is as good
+    assert waiter.done()
 
 
-async def test_a_refused_request_fails_its_reads() -> None:
+async def test_reads_wait_for_a_leader() -> None:
     core = Core()
     core.refusal = NoLeader()
     waiter = core.queue.wait()
     await turn()
-    with pytest.raises(NoLeader):
+    assert not waiter.done()
+    core.refusal = None
+    core.queue.retry(asyncio.get_running_loop().time(), leader_changed=True)
+    core.confirm(core.contexts[0], 0)
+    assert waiter.done()
+
+
+async def test_a_read_without_an_answer_times_out_and_does_not_hold_up_the_next() -> None:
+    core = Core()
+    now = asyncio.get_running_loop().time()
+    lost = core.queue.wait()
+    await turn()
+    core.queue.expire(now + 7.5)
+    with pytest.raises(RequestTimeout):
+        await lost
+    kept = core.queue.wait()
+    await turn()
+    core.confirm(core.contexts[0], 0)
+    assert not kept.done(), "the answer is older than the read"
+    core.confirm(core.contexts[1], 0)
+    assert kept.done()
+
+
+async def test_reads_that_only_gathered_time_out_too() -> None:
+    core = Core()
+    core.queue.wait()
+    await turn()
+    gathering = core.queue.wait()
+    core.queue.expire(asyncio.get_running_loop().time() + 8)
+    with pytest.raises(RequestTimeout):
+        await gathering
+
+
+async def test_a_refused_request_fails_its_reads() -> None:
+    core = Core()
+    core.refusal = TooManyRequests()
+    waiter = core.queue.wait()
+    await turn()
+    with pytest.raises(TooManyRequests):
         await waiter
 
 

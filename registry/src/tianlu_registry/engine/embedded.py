@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from tianlu._proto.etcd.rpc_pb2 import (
+    NOSPACE,
+    AlarmType,
     CompactionRequest,
     CompactionResponse,
     DeleteRangeRequest,
     DeleteRangeResponse,
-    LeaseCheckpoint,
-    LeaseCheckpointRequest,
     LeaseGrantRequest,
     LeaseGrantResponse,
     LeaseKeepAliveResponse,
@@ -33,7 +33,6 @@ from tianlu._proto.etcd.rpc_pb2 import (
 from tianlu_registry.engine.store import StoreStatus
 from tianlu_registry.errors import (
     Broken,
-    LeaseNotFound,
     LeaseTtlTooLarge,
     RequestTooLarge,
     Stopped,
@@ -52,10 +51,6 @@ from tianlu_registry.node.command import CommandKind, Request
 from tianlu_registry.node.config import NodeConfig
 from tianlu_registry.node.crash import CrashHook
 from tianlu_registry.node.node import Node, OnFatal
-
-NO_SUCH_LEASE_TTL: Final = -1
-"""TTL by which etcd says that a lease asked about is not there."""
-
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
@@ -91,7 +86,7 @@ class EmbeddedStore:
     async def put(self, request: PutRequest) -> PutResponse:
         check_put(request)
         payload = self._serialized(request)
-        self._node.space.admit(len(payload))
+        self._node.admit(len(payload))
         response: PutResponse = await self._node.propose(CommandKind.PUT, request, payload)
         return response
 
@@ -109,7 +104,7 @@ class EmbeddedStore:
             return await self._read_only_txn(request)
         payload = self._serialized(request)
         if _puts(request):
-            self._node.space.admit(len(payload))
+            self._node.admit(len(payload))
         response: TxnResponse = await self._node.propose(CommandKind.TXN, request, payload)
         return response
 
@@ -120,8 +115,6 @@ class EmbeddedStore:
         )
         if request.physical:
             await self._node.compaction.finished()
-        else:
-            self._node.compaction.start()
         return response
 
     def watch(self, spec: WatchSpec, sink: WatchSink) -> Watcher:
@@ -133,8 +126,11 @@ class EmbeddedStore:
             raise LeaseTtlTooLarge
         if not request.ID:
             request.ID = self._fresh_lease_id()
+        # Before the log, not when it is applied: members with other election timeouts have
+        # other minima, and would come to different states.
+        request.TTL = max(request.TTL, self._node.config.lease_ttl_seconds_min)
         payload = self._serialized(request)
-        self._node.space.admit(len(payload))
+        self._node.admit(len(payload))
         response: LeaseGrantResponse = await self._node.propose(
             CommandKind.LEASE_GRANT, request, payload
         )
@@ -149,26 +145,15 @@ class EmbeddedStore:
 
     async def lease_keep_alive(self, lease_id: int) -> LeaseKeepAliveResponse:
         self._check_runs()
-        try:
-            if self._lessor.is_checkpointed(lease_id):
-                await self._forget_checkpoint(lease_id)
-            ttl_seconds = self._lessor.renew(lease_id, self._now())
-        except LeaseNotFound:
-            ttl_seconds = 0
-        return LeaseKeepAliveResponse(header=self.header(), ID=lease_id, TTL=ttl_seconds)
+        header = self.header()
+        ttl_seconds = await self._node.lease_service.renew(lease_id)
+        return LeaseKeepAliveResponse(header=header, ID=lease_id, TTL=ttl_seconds)
 
     async def lease_time_to_live(self, request: LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse:
         await self._node.read()
         self._check_runs()
-        response = LeaseTimeToLiveResponse(header=self.header(), ID=request.ID)
-        lease = self._lessor.lookup(request.ID)
-        if lease is None:
-            response.TTL = NO_SUCH_LEASE_TTL
-            return response
-        response.TTL = self._lessor.time_to_live(request.ID, self._now())
-        response.grantedTTL = lease.ttl_seconds
-        if request.keys:
-            response.keys.extend(lease.keys)
+        response = await self._node.lease_service.time_to_live(request)
+        response.header.CopyFrom(self.header())
         return response
 
     async def lease_leases(self) -> LeaseLeasesResponse:
@@ -181,7 +166,6 @@ class EmbeddedStore:
         node = self._node
         raft = node.raft_status()
         db_size, db_size_in_use = node.db_sizes()
-        alarm = node.space.alarm
         return StoreStatus(
             member_id=node.identity.member_id,
             leader_id=raft.leader_id,
@@ -193,8 +177,8 @@ class EmbeddedStore:
             db_size=db_size,
             db_size_in_use=db_size_in_use,
             db_size_quota=node.config.quota_bytes,
-            is_learner=False,
-            errors=(alarm,) if alarm is not None else (),
+            is_learner=node.is_learner,
+            errors=self._errors(),
         )
 
     async def _read_only_txn(self, request: TxnRequest) -> TxnResponse:
@@ -205,11 +189,6 @@ class EmbeddedStore:
         self._machine.complete(response.header)
         return response
 
-    async def _forget_checkpoint(self, lease_id: int) -> None:
-        """Have the next leader give the lease its full time: see `Lessor.is_checkpointed`."""
-        request = LeaseCheckpointRequest(checkpoints=[LeaseCheckpoint(ID=lease_id)])
-        await self._node.propose(CommandKind.LEASE_CHECKPOINT, request, request.SerializeToString())
-
     def _read(self, read: Callable[[_Request], _Answer], request: _Request) -> _Answer:
         """Read from the local state. What cannot be read stops the node: it cannot be trusted."""
         self._check_runs()
@@ -218,6 +197,17 @@ class EmbeddedStore:
         except Broken as error:
             self._node.fail(error)
             raise Stopped from error
+
+    def _errors(self) -> tuple[str, ...]:
+        """Return the alarms: this member's own trouble in words, that of others by their number."""
+        node = self._node
+        own = node.space.alarm
+        raised = tuple(
+            f"{AlarmType.Name(alarm.kind)}: raised by member {alarm.member:x}"
+            for alarm in node.machine.cluster.alarms
+            if own is None or alarm != (node.identity.member_id, NOSPACE)
+        )
+        return (own, *raised) if own is not None else raised
 
     def _serialized(self, request: Request) -> bytes:
         payload = request.SerializeToString()
@@ -231,9 +221,6 @@ class EmbeddedStore:
             lease_id = random.SystemRandom().getrandbits(63)
             if lease_id and not self._lessor.has(lease_id):
                 return lease_id
-
-    def _now(self) -> float:
-        return self._machine.clock()
 
     def _check_runs(self) -> None:
         if not self._node.runs:

@@ -70,13 +70,19 @@ class Lessor:
     def __init__(self, backend: LeaseBackend, *, ttl_seconds_min: int = 1) -> None:
         self._backend = backend
         self._ttl_seconds_min = ttl_seconds_min
-        self._leases: dict[int, Lease] = {}
-        self._lease_of: dict[bytes, int] = {}
         self._is_leader = False
         self._expiries = DueQueue()
         self._checkpoints = DueQueue()
-        for lease_id, record in backend.leases():
-            self._leases[lease_id] = Lease(lease_id, *_RECORD.unpack(record))
+        self.reload()
+
+    def reload(self) -> None:
+        """Take the leases that the backend holds now, in place of those known. Their keys are
+        attached by the store. Never called as the leader's lessor."""
+        self._leases: dict[int, Lease] = {
+            lease_id: Lease(lease_id, *_RECORD.unpack(record))
+            for lease_id, record in self._backend.leases()
+        }
+        self._lease_of: dict[bytes, int] = {}
 
     # Replicated state
 

@@ -6,7 +6,7 @@ errors. Nothing here waits, and a request that is refused has changed nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from tianlu._proto.etcd.rpc_pb2 import (
@@ -25,7 +25,8 @@ from tianlu_registry.mvcc.compaction import Compactor
 from tianlu_registry.mvcc.key_index import KeyIndex
 from tianlu_registry.mvcc.protocols import LeaseBook, RevisionBackend
 from tianlu_registry.mvcc.range import Reader
-from tianlu_registry.mvcc.restore import rebuild
+from tianlu_registry.mvcc.record import key_of
+from tianlu_registry.mvcc.restore import Restored, rebuild
 from tianlu_registry.mvcc.revision import (
     MAIN_SHIFT,
     Change,
@@ -67,11 +68,21 @@ class MvccStore:
     def __init__(self, backend: RevisionBackend, leases: LeaseBook) -> None:
         self._backend = backend
         self._leases = leases
+        self.reload(rebuild(backend.scan(first_key_of(0), b"\xff" * 12)))
+
+    def reload(self, restored: Restored) -> None:
+        """Take another state: the backend and the leases hold it already.
+
+        Args:
+            restored: what `rebuild` made of the backend's records.
+
+        Raises:
+            Corrupt: records are missing.
+        """
         self._index = KeyIndex()
-        self._reader = Reader(self._index, backend)
-        restored = rebuild(backend.scan(first_key_of(0), b"\xff" * 12))
+        self._reader = Reader(self._index, self._backend)
         self._index.restore(restored.entries)
-        self._compactor = Compactor(self._index, backend)
+        self._compactor = Compactor(self._index, self._backend)
         self._revision = max(FIRST_REVISION, restored.revision)
         if self._revision < self._compactor.revision:
             # Compaction keeps the record of the newest revision, even a tombstone.
@@ -80,8 +91,8 @@ class MvccStore:
                 f" {self._compactor.revision} has been compacted"
             )
         for key, lease in restored.leases.items():
-            if leases.has(lease):
-                leases.attach(lease, (key,))
+            if self._leases.has(lease):
+                self._leases.attach(lease, (key,))
 
     @property
     def revision(self) -> int:
@@ -193,8 +204,18 @@ class MvccStore:
             if main != last_main and len(changes) >= changes_max:
                 break
             last_main = main
-            changes.append(Change(_key_of(record), packed, record))
+            changes.append(Change(key_of(record), packed, record))
         return changes
+
+    def records(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (revision key, record) for start <= revision key < end in order. Nothing may be
+        applied meanwhile."""
+        return self._backend.scan(start, end)
+
+    def value_revision(self, key: bytes, main: int) -> int:
+        """Return the packed revision of the key's value at main revision `main`, 0 if it had
+        none."""
+        return self._index.at(key, main)
 
     def record_before(self, change: Change) -> bytes | None:
         """Return the record of the value that a change replaced; None if there was none or
@@ -206,16 +227,3 @@ class MvccStore:
 
     def _writer(self) -> Writer:
         return Writer(self._index, self._backend, self._leases, self._revision + 1)
-
-
-def _key_of(record: bytes) -> bytes:
-    """Return the key of a record without parsing all of it: it comes first (tag 0x0a, length,
-    key)."""
-    length, position, shift = 0, 1, 0
-    while True:
-        byte = record[position]
-        length |= (byte & 0x7F) << shift
-        position += 1
-        shift += 7
-        if byte < 0x80:
-            return record[position : position + length]

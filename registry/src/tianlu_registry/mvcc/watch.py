@@ -269,6 +269,24 @@ class WatchHub:
                 self._bring_through(watcher, through, batches)
         return self.has_lagging
 
+    def resync(self) -> None:
+        """Go on with a store that has been replaced by a later state of itself.
+
+        The watchers read from its history what they have not seen; those whose history is gone
+        are told so, as after a compaction.
+        """
+        wanted = {
+            watcher: max(watcher.next_revision, self.revision + 1)
+            for watcher in self._synced.watchers
+        }
+        for watcher in wanted:
+            self._leave(watcher)
+        self.revision = self._history.revision
+        for watcher, next_revision in wanted.items():
+            watcher.next_revision = next_revision
+            self._place(watcher)
+        self._end_compacted()
+
     def close(self, error: Exception) -> None:
         """End every watch with `error`."""
         for group in (self._synced.watchers, self._lagging.watchers, self._blocked):

@@ -16,10 +16,13 @@ from tianlu_registry.node import command
 from tianlu_registry.node.crash import CrashHook
 from tianlu_registry.node.machine import StateMachine
 from tianlu_registry.node.proposals import ProposalTable
+from tianlu_registry.node.state_hash import LEDGER_STRIDE
 from tianlu_registry.raft.types import Entry, EntryType, Index, Term
 
 _CLOCK_EVERY = 8
 """Entries applied between two looks at the clock."""
+
+_STRIDE_MASK = LEDGER_STRIDE - 1
 
 
 class Applier:
@@ -28,8 +31,11 @@ class Applier:
     Args:
         machine: what the commands change.
         proposals: who on this member waits for an entry's answer.
+        on_conf_change: called with an entry that changes the membership, in its place.
         applied_index, applied_term: the position that the restored state machine holds.
         entries_max, seconds_max: what ends a slice, whichever comes first.
+        on_stride: called after the entry at every multiple of `LEDGER_STRIDE`; see
+            `StateHash.mark`.
         crash_hook: see `node.crash`.
         clock: monotonic seconds, for `seconds_max` only.
     """
@@ -39,10 +45,12 @@ class Applier:
         machine: StateMachine,
         proposals: ProposalTable,
         *,
+        on_conf_change: Callable[[Entry], None],
         applied_index: Index,
         applied_term: Term,
         entries_max: int,
         seconds_max: float,
+        on_stride: Callable[[Index], None] | None = None,
         crash_hook: CrashHook | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -50,8 +58,10 @@ class Applier:
         self.applied_term = applied_term
         self._machine = machine
         self._proposals = proposals
+        self._on_conf_change = on_conf_change
         self._entries_max = entries_max
         self._seconds_max = seconds_max
+        self._on_stride = on_stride
         self._crash_hook = crash_hook
         self._clock = clock
         self._waiting: deque[Entry] = deque()
@@ -64,6 +74,11 @@ class Applier:
     def submit(self, entries: Sequence[Entry]) -> None:
         """Take committed entries; they follow those taken before."""
         self._waiting.extend(entries)
+
+    def restart_at(self, index: Index, term: Term) -> None:
+        """Go on from a raft_snapshot that has replaced the state: what waited is part of it."""
+        self._waiting.clear()
+        self._move_to(index, term)
 
     def apply_slice(self) -> None:
         """Apply some of what waits. While `waiting_count` is not 0, call again in the next turn.
@@ -88,11 +103,19 @@ class Applier:
             raise InvariantBroken(f"entry {entry.index} to be applied after {self.applied_index}")
         # Empty data marks a new leader's first entry: it commits what earlier leaders left.
         if entry.data:
-            if entry.type is not EntryType.NORMAL:
-                raise InvariantBroken(f"entry {entry.index} changes the membership")
-            self._apply_command(entry.data)
-        self.applied_index = entry.index
-        self.applied_term = entry.term
+            if entry.type is EntryType.NORMAL:
+                self._apply_command(entry.data)
+            else:
+                self._on_conf_change(entry)
+        self._move_to(entry.index, entry.term)
+        if not entry.index & _STRIDE_MASK and self._on_stride is not None:
+            self._on_stride(entry.index)
+
+    def _move_to(self, index: Index, term: Term) -> None:
+        self.applied_index = index
+        if term != self.applied_term:
+            self.applied_term = term
+            self._proposals.overtaken(term)
 
     def _apply_command(self, data: bytes) -> None:
         proposal = self._proposals.claim(data)

@@ -5,7 +5,7 @@
     request             the serialized etcdserverpb message
 
 The member that proposed a command keeps the parsed request beside the waiter
-(`proposals.Proposal`), so only replay and, later, followers parse these bytes again.
+(`proposals.Proposal`), so only replay and the other members parse these bytes again.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from tianlu._proto.etcd.rpc_pb2 import (
+    AlarmRequest,
     CompactionRequest,
     DeleteRangeRequest,
     LeaseCheckpointRequest,
     LeaseGrantRequest,
     LeaseRevokeRequest,
+    Member,
+    MemberUpdateRequest,
     PutRequest,
     TxnRequest,
 )
@@ -35,6 +38,9 @@ Request = (
     | LeaseGrantRequest
     | LeaseRevokeRequest
     | LeaseCheckpointRequest
+    | Member
+    | MemberUpdateRequest
+    | AlarmRequest
 )
 
 
@@ -48,6 +54,9 @@ class CommandKind(IntEnum):
     LEASE_GRANT = 5
     LEASE_REVOKE = 6
     LEASE_CHECKPOINT = 7
+    MEMBER_PUBLISH = 8
+    MEMBER_UPDATE = 9
+    ALARM = 10
 
 
 _ENVELOPE: Final = struct.Struct("<BQ")
@@ -62,6 +71,9 @@ _MESSAGE_OF: Final[dict[int, type[Request]]] = {
     CommandKind.LEASE_GRANT: LeaseGrantRequest,
     CommandKind.LEASE_REVOKE: LeaseRevokeRequest,
     CommandKind.LEASE_CHECKPOINT: LeaseCheckpointRequest,
+    CommandKind.MEMBER_PUBLISH: Member,
+    CommandKind.MEMBER_UPDATE: MemberUpdateRequest,
+    CommandKind.ALARM: AlarmRequest,
 }
 
 

@@ -63,6 +63,7 @@ class Committer:
         self._running: asyncio.Future[None] | None = None
         self._running_bytes = 0
         self._closed = False
+        self._held = 0
         self._failure: Broken | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tianlu-db-commit")
 
@@ -87,6 +88,29 @@ class Committer:
         self._dirty = self._dirty or self._backend.pending_ops > 0
         self._schedule()
 
+    async def hold(self) -> None:
+        """Bring what was applied into the file, then commit nothing more until `resume`.
+
+        Meanwhile the writes wait in memory, up to `STALL_FACTOR`; then applying pauses too. May be
+        called again while it is held; every call needs its `resume`.
+        """
+        self._held += 1
+        await self._finished()
+        if self._dirty and self._failure is None and not self._closed:
+            self._start()
+            await self._finished()
+
+    def resume(self) -> None:
+        """End a `hold`."""
+        self._held -= 1
+        self._schedule()
+
+    def restart_at(self, index: Index, term: Term) -> None:
+        """Go on after the database was replaced by one at another log position, while held."""
+        self._applied = (index, term)
+        self._dirty = False
+        self._disarm()
+
     async def close(self, *, commit: bool) -> None:
         """Wait for a running commit, commit the rest if told to, and end the thread.
 
@@ -95,23 +119,29 @@ class Committer:
         """
         self._closed = True
         self._disarm()
-        if self._running is not None:
-            await asyncio.wait([self._running])
+        await self._finished()
         if commit and self._dirty and self._failure is None:
             self._start()
-            if self._running is not None:
-                await asyncio.wait([self._running])
+            await self._finished()
         self._thread.shutdown()
         if commit and self._failure is not None:
             raise self._failure
 
-    def _schedule(self) -> None:
-        if self._running is not None or self._closed or not self._dirty:
+    async def _finished(self) -> None:
+        if self._running is not None:
+            await asyncio.wait([self._running])
+
+    def _schedule(self, *, is_due: bool = False) -> None:
+        if self._running is not None or self._closed or self._held or not self._dirty:
             return
-        if self._backend.pending_ops >= self._operations_max:
+        if is_due or self._backend.pending_ops >= self._operations_max:
             self._start()
         elif self._timer is None:
-            self._timer = self._loop.call_later(self._interval_seconds, self._start)
+            self._timer = self._loop.call_later(self._interval_seconds, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._schedule(is_due=True)
 
     def _start(self) -> None:
         self._disarm()

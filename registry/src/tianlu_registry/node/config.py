@@ -20,6 +20,8 @@ GIB: Final = 1024 * MIB
 DEFAULT_PEER_URL: Final = "http://localhost:2380"
 DEFAULT_CLUSTER_TOKEN: Final = "etcd-cluster"  # noqa: S105 - etcd's default name, not a secret
 
+_CLUSTER_STATES: Final = ("new", "existing")
+_TLS_SCHEMES: Final = frozenset({"https", "unixs"})
 _PEER_SCHEMES: Final = frozenset({"http", "https", "unix", "unixs"})
 
 
@@ -33,8 +35,22 @@ class NodeConfig:
         peer_urls: where other members reach this one. With `cluster_token` they decide the member
             id, so changing them is changing the member.
         initial_cluster: ``name=url[,name=url...]``, etcd's form; empty means this member alone,
-            at its `peer_urls`. One member is supported: a second one is refused.
+            at its `peer_urls`. Read at the first start only.
         cluster_token: keeps two clusters with equal URLs apart.
+        cluster_state: ``new``: the members named found a cluster. ``existing``: this member was
+            added to the one that the others named belong to. Read at the first start only.
+        force_new_cluster: begin again as a cluster of this member alone, with all that it has:
+            the last resort when a majority is lost for ever. What the others had acknowledged and
+            this member had not received is lost.
+        listen_peer_urls: where to listen for other members; none for a cluster of one that nobody
+            shall join.
+        client_urls: where clients are told to connect; published to the other members.
+        peer_cert_file, peer_key_file, peer_trusted_ca_file: TLS between members, PEM files; https
+            URLs need them.
+        peer_client_cert_auth: other members must show a certificate of the trusted CA.
+        peer_cert_allowed_cn: and its common name must be this one, if given.
+        start_wait_seconds: how long a member of several waits for a leader before it serves all
+            the same, saying that there is none. Default 5.
 
         quota_bytes: database size in use above which writes are refused with `NoSpace`; at least
             16 MiB. Default 2 GiB, as etcd's: a restart reads the keys of all of it.
@@ -81,6 +97,16 @@ class NodeConfig:
     peer_urls: tuple[str, ...] = (DEFAULT_PEER_URL,)
     initial_cluster: str = ""
     cluster_token: str = DEFAULT_CLUSTER_TOKEN
+    cluster_state: str = "new"
+    force_new_cluster: bool = False
+    listen_peer_urls: tuple[str, ...] = ()
+    client_urls: tuple[str, ...] = ()
+    peer_cert_file: str = ""
+    peer_key_file: str = ""
+    peer_trusted_ca_file: str = ""
+    peer_client_cert_auth: bool = False
+    peer_cert_allowed_cn: str = ""
+    start_wait_seconds: float = 5.0
 
     quota_bytes: int = 2 * GIB
     disk_free_bytes_min: int = 128 * MIB
@@ -132,7 +158,15 @@ class NodeConfig:
         _check_compaction(self.compaction_period_seconds, self.compaction_revisions_kept)
         if not self.cluster_token:
             raise InvalidArgument("cluster_token", "may not be empty")
+        if self.cluster_state not in _CLUSTER_STATES:
+            raise InvalidArgument(
+                "cluster_state", f"is {self.cluster_state!r}; give new or existing"
+            )
+        _in_range("start_wait_seconds", self.start_wait_seconds, 0.0, 3600.0)
         _check_peer_urls("peer_urls", self.peer_urls)
+        if self.listen_peer_urls:
+            _check_peer_urls("listen_peer_urls", self.listen_peer_urls)
+        _check_peer_tls(self)
         _check_members(self.members(), self.name, self.peer_urls)
 
     def members(self) -> dict[str, tuple[str, ...]]:
@@ -215,12 +249,27 @@ def _check_members(
             f"gives {name!r} the peer URLs {','.join(members[name])} where "
             f"--initial-advertise-peer-urls gives {','.join(peer_urls)}; make them equal",
         )
-    if len(members) > 1:
-        raise InvalidArgument(
-            "initial_cluster",
-            f"names {len(members)} members; this version runs a cluster of one. "
-            f"Give {name}={peer_urls[0]} alone",
-        )
+    seen: dict[str, str] = {}
+    for member, urls in members.items():
+        for url in urls:
+            if url in seen:
+                raise InvalidArgument(
+                    "initial_cluster", f"gives {url} to {seen[url]} and to {member}"
+                )
+            seen[url] = member
+
+
+def _check_peer_tls(config: NodeConfig) -> None:
+    if bool(config.peer_cert_file) != bool(config.peer_key_file):
+        missing = "peer_key_file" if config.peer_cert_file else "peer_cert_file"
+        raise InvalidArgument(missing, "a certificate and its key are given together, or neither")
+    if config.peer_client_cert_auth and not config.peer_trusted_ca_file:
+        raise InvalidArgument("peer_trusted_ca_file", "is needed to check certificates of members")
+    if config.peer_cert_allowed_cn and not config.peer_client_cert_auth:
+        raise InvalidArgument("peer_client_cert_auth", "is needed for an allowed common name")
+    for url in config.listen_peer_urls:
+        if urlsplit(url).scheme in _TLS_SCHEMES and not config.peer_cert_file:
+            raise InvalidArgument("peer_cert_file", f"is needed to listen at {url}")
 
 
 def _in_range(field: str, value: float, least: float, most: float) -> None:

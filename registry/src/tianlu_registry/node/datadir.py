@@ -4,7 +4,8 @@ data_dir/
 ├── member/
 │   ├── lock     held with flock while the node runs; contains the holder's process id
 │   ├── wal/     log segments (tianlu_registry.storage.wal)
-│   └── db/      the LMDB environment (tianlu_registry.storage.backend)
+│   ├── db/      the LMDB environment (tianlu_registry.storage.backend)
+│   └── snap/    raft_snapshots on their way in and out; nothing that is missed when it is gone
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class DataDir:
         self.root = root
         self.wal = root / "member" / "wal"
         self.db = root / "member" / "db"
+        self.snapshots = root / "member" / "snap"
         self._lock: int | None = lock
 
     @classmethod
@@ -66,6 +68,7 @@ class DataDir:
             data_dir = cls(root, lock)
             data_dir.wal.mkdir(exist_ok=True, mode=_OWNER_ONLY)
             data_dir.db.mkdir(exist_ok=True, mode=_OWNER_ONLY)
+            data_dir.snapshots.mkdir(exist_ok=True, mode=_OWNER_ONLY)
             if is_new:
                 _sync_names(member, root, root.parent)
         except OSError as error:

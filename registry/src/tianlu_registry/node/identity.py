@@ -8,13 +8,15 @@ Source: etcd server/etcdserver/api/membership/member.go `computeMemberID`, clust
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from tianlu_registry.errors import Corrupt, InvalidArgument
 from tianlu_registry.node.config import NodeConfig
+from tianlu_registry.node.membership import MemberRecord, Membership
 from tianlu_registry.raft.types import MemberId
 
 _FORMAT: Final = 1
@@ -35,15 +37,54 @@ def identity_of(config: NodeConfig) -> Identity:
     return Identity(cluster_id=_cluster_id(ids.values()), member_id=ids[config.name])
 
 
-def encode_metadata(identity: Identity) -> bytes:
-    """Return the record that stands at the head of the WAL."""
+def founders_of(config: NodeConfig) -> Membership:
+    """Return the membership that the configured members found a cluster with."""
+    return Membership.founded_by(
+        MemberRecord(_member_id(urls, config.cluster_token), name, urls)
+        for name, urls in config.members().items()
+    )
+
+
+def new_member_id(peer_urls: Iterable[str], cluster_token: str, taken: Container[int]) -> MemberId:
+    """Return a number for a member that is added: of its URLs, and of a counter while the number
+    is taken, because a removed member's is never used again."""
+    urls = sorted(peer_urls)
+    for attempt in itertools.count():
+        salt = f"+{attempt}" if attempt else ""
+        member = _member_id(urls, cluster_token + salt)
+        if member not in taken:
+            return member
+    raise AssertionError("unreachable")
+
+
+def encode_metadata(identity: Identity, founders: Membership | None = None) -> bytes:
+    """Return the record that stands at the head of the WAL.
+
+    Args:
+        founders: the membership that the log begins with; None for a member that joins, which
+            learns it from a raft_snapshot.
+    """
     return json.dumps(
         {
             "format": _FORMAT,
             "cluster_id": f"{identity.cluster_id:x}",
             "member_id": f"{identity.member_id:x}",
+            "founders": founders.encode().decode() if founders is not None else "",
         }
     ).encode()
+
+
+def decode_founders(metadata: bytes) -> Membership | None:
+    """Return the membership that the log begins with: an empty one in a member that joined; None
+    where an earlier release did not store it.
+
+    Raises:
+        Corrupt: as `decode_metadata`.
+    """
+    founders = json.loads(metadata).get("founders")
+    if founders is None:
+        return None
+    return Membership.decode(founders.encode()) if founders else Membership()
 
 
 def decode_metadata(metadata: bytes) -> Identity:
@@ -66,19 +107,38 @@ def decode_metadata(metadata: bytes) -> Identity:
     return identity
 
 
-def check_identity(stored: Identity, configured: Identity) -> None:
+def check_owner(
+    stored: Identity, founders: Membership, membership: Membership, config: NodeConfig
+) -> None:
     """Refuse to run one member's data as another's.
+
+    A member may have moved since the data was made; then its name tells it. One that has not must
+    have been made with the same token.
+
+    Args:
+        founders, membership: who the members were at the beginning, and are now.
 
     Raises:
         InvalidArgument: the data directory belongs to another member or cluster.
     """
-    if stored != configured:
+    record = membership.members.get(stored.member_id)
+    if record is None:
+        return  # joining, or removed: nothing is known to compare
+    if set(record.peer_urls) != set(config.peer_urls):
+        is_owner = record.name == config.name
+    else:
+        is_owner = (
+            stored.member_id not in founders.members
+            or record.peer_urls != founders.members[stored.member_id].peer_urls
+            or _member_id(config.peer_urls, config.cluster_token) == stored.member_id
+        )
+    if not is_owner:
         raise InvalidArgument(
             "data_dir",
-            f"holds member {stored.member_id:x} of cluster {stored.cluster_id:x}, but "
-            "--initial-cluster, --initial-cluster-token and --initial-advertise-peer-urls make "
-            f"this member {configured.member_id:x} of cluster {configured.cluster_id:x}; "
-            "give the settings it was made with, or another --data-dir",
+            f"holds member {stored.member_id:x} of cluster {stored.cluster_id:x}, which is "
+            f"{record.name!r} at {','.join(record.peer_urls)}; that is not what --name, "
+            "--initial-cluster-token and --initial-advertise-peer-urls say. Give the settings it "
+            "was made with, or another --data-dir",
         )
 
 

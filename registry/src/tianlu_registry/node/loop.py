@@ -3,7 +3,9 @@
     propose / read / tick / persisted
           │
           v
-    RawNode ── Ready ──> entries, hard state ──> log in memory, writer thread ──> persisted
+    RawNode ── Ready ──> messages            ──> other members
+                    ├──> raft_snapshot       ──> replaces state and log
+                    ├──> entries, hard state ──> log in memory, writer thread ──> persisted
                     ├──> committed entries   ──> applier, in slices ──> answers, watchers
                     └──> read states         ──> waiting reads
 
@@ -15,18 +17,38 @@ The numbered duties are those of raft/DESIGN.md.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from tianlu_registry.errors import Broken, InvariantBroken, Stopped, Unavailable, check
+from tianlu_registry.errors import (
+    Broken,
+    InvariantBroken,
+    NoLeader,
+    Stopped,
+    Unavailable,
+    check,
+)
 from tianlu_registry.node.applier import Applier
 from tianlu_registry.node.background import Pump
 from tianlu_registry.node.command import CommandKind, Request
 from tianlu_registry.node.committer import Committer
-from tianlu_registry.node.proposals import ProposalTable
+from tianlu_registry.node.proposals import Proposal, ProposalTable
 from tianlu_registry.node.reads import ReadQueue
 from tianlu_registry.node.writer import WriterThread
-from tianlu_registry.raft import HardState, RawNode, Ready, SoftState
+from tianlu_registry.raft import (
+    NO_MEMBER,
+    ConfChange,
+    ConfState,
+    HardState,
+    Index,
+    MemberId,
+    Message,
+    RawNode,
+    Ready,
+    SnapshotMeta,
+    SoftState,
+)
 from tianlu_registry.storage.log import MemoryLog
 
 
@@ -42,6 +64,8 @@ class ReadyLoop:
         on_soft_state: called when the leader or this member's role has changed.
         on_hard_state: called when the term, the vote or the stored commit index has changed.
         on_applied: called after each slice of applied entries.
+        send: takes messages for other members; never waits.
+        install: replaces the state machine by the raft_snapshot that was given to `step`, durably.
         on_failed: called once, with the error that stops the node.
     """
 
@@ -57,6 +81,8 @@ class ReadyLoop:
         on_soft_state: Callable[[SoftState], None],
         on_hard_state: Callable[[HardState], None],
         on_applied: Callable[[], None],
+        send: Callable[[Sequence[Message]], None],
+        install: Callable[[SnapshotMeta], None],
         on_failed: Callable[[Broken], None],
     ) -> None:
         self._loop = loop
@@ -67,9 +93,14 @@ class ReadyLoop:
         self._on_soft_state = on_soft_state
         self._on_hard_state = on_hard_state
         self._on_applied = on_applied
+        self._send = send
+        self._install = install
         self._on_failed = on_failed
         self._reads = ReadQueue(
-            loop, request=self._read_index, timeout_seconds=request_timeout_seconds
+            loop,
+            request=self._read_index,
+            timeout_seconds=request_timeout_seconds,
+            first_context=1 + random.SystemRandom().getrandbits(48),
         )
         self._reads.on_applied(applier.applied_index)
         self._apply_pump = Pump(loop, self._apply, on_failed=self.fail)
@@ -94,6 +125,7 @@ class ReadyLoop:
         Returns:
             A future of the answer. It fails with what the command meets when it is applied, with
             `RequestTimeout`, or with `Stopped`. Cancelling it does not take the command back.
+            While no leader is known it waits for one.
 
         Raises:
             Unavailable: the command is not in the log and will not be.
@@ -102,17 +134,52 @@ class ReadyLoop:
             raise Stopped
         proposal = self._proposals.open(kind, request, payload)
         try:
-            self._raft.propose(proposal.data)
+            self._enter(proposal)
+        except NoLeader:
+            return proposal.answered
         except Unavailable:
             self._proposals.withdraw(proposal)
             raise
         except Broken as error:
             self.fail(error)
             return proposal.answered
-        if not self._drive_due:
-            self._drive_due = True
-            self._loop.call_soon(self._drive_turn)
+        self._drive_soon()
         return proposal.answered
+
+    def propose_conf_change(self, change: ConfChange) -> None:
+        """Put a membership change into the log; whoever applies it knows it by its context.
+
+        Raises:
+            Unavailable, Conflict: it is not in the log and will not be.
+        """
+        self._raft.propose_conf_change(change)
+        self._drive_soon()
+
+    def apply_conf_change(self, index: Index, change: ConfChange) -> ConfState:
+        """Put a committed change into force; from within the applier's callback."""
+        return self._raft.apply_conf_change(index, change)
+
+    def transfer_leadership(self, to: MemberId) -> None:
+        """Let another member lead; see `RawNode.transfer_leadership`."""
+        self._raft.transfer_leadership(to)
+        self._drive_soon()
+
+    def step(self, messages: Sequence[Message]) -> None:
+        """Take what other members have sent."""
+
+        def step() -> None:
+            for message in messages:
+                self._raft.step(message)
+
+        self._guarded(step)
+
+    def report_unreachable(self, member: MemberId) -> None:
+        """Take note that messages to a member were dropped."""
+        self._guarded(lambda: self._raft.report_unreachable(member))
+
+    def report_snapshot(self, member: MemberId, *, installed: bool) -> None:
+        """Take note of how the sending of a raft_snapshot ended."""
+        self._guarded(lambda: self._raft.report_snapshot(member, installed=installed))
 
     def read(self) -> asyncio.Future[None]:
         """Return a future that is done when a read that arrives now is linearizable.
@@ -129,10 +196,13 @@ class ReadyLoop:
         self._guarded(self._raft.campaign)
 
     def tick(self, now: float) -> None:
-        """Let one tick pass, and fail who has waited too long."""
+        """Let one tick pass, fail who has waited too long, and try again for those who wait for a
+        leader."""
         self._guarded(self._raft.tick)
         self._proposals.expire(now)
         self._reads.expire(now)
+        self._reads.retry(now)
+        self._propose_waiting()
 
     def on_persisted(self, number: int) -> None:
         """The writer thread's report: everything of the Readies up to `number` is durable."""
@@ -155,6 +225,42 @@ class ReadyLoop:
         self._apply_pump.stop()
         self._proposals.fail_all(Stopped)
         self._reads.fail_all(Stopped)
+
+    def _enter(self, proposal: Proposal) -> None:
+        """Give a proposal to the core."""
+        raft = self._raft
+        raft.propose(proposal.data)
+        proposal.term = raft.term
+        proposal.is_forwarded = not raft.leads
+
+    def _propose_waiting(self) -> None:
+        if self._stopped:
+            return
+        for proposal in self._proposals.waiting():
+            try:
+                self._enter(proposal)
+            except Unavailable:
+                return  # no leader yet, or no room: the next tick tries again
+            except Broken as error:
+                self.fail(error)
+                return
+            self._drive_soon()
+
+    def _drive_soon(self) -> None:
+        if not self._drive_due:
+            self._drive_due = True
+            self._loop.call_soon(self._drive_turn)
+
+    def _on_new_soft_state(self, soft_state: SoftState) -> None:
+        self._on_soft_state(soft_state)
+        if soft_state.leader_id != NO_MEMBER:
+            # Not from within the core's work: a turn later.
+            self._loop.call_soon(self._on_leader)
+
+    def _on_leader(self) -> None:
+        if not self._stopped:
+            self._propose_waiting()
+            self._reads.retry(self._loop.time(), leader_changed=True)
 
     def _read_index(self, context: int) -> None:
         self._guarded(lambda: self._raft.read_index(context))
@@ -190,18 +296,35 @@ class ReadyLoop:
 
     def _do(self, ready: Ready) -> None:
         check(self._writer is not None, "the Ready loop runs before its writer is attached")
-        check(not ready.messages, "a message to send in a cluster of one")
         if ready.soft_state is not None:
-            self._on_soft_state(ready.soft_state)
+            self._on_new_soft_state(ready.soft_state)
         if ready.hard_state is not None:
             self._on_hard_state(ready.hard_state)
+        if ready.messages:
+            self._send(ready.messages)  # duty 7: at any time, so before the disk
+        snapshot = ready.snapshot
+        if snapshot is not None:
+            self._replace_state(snapshot)
         if ready.must_sync and self._writer is not None:
             # Duty 4 allows the entries to be readable before they are durable.
             self._log.append(ready.entries)
-            self._writer.write(ready.number, ready.hard_state, ready.entries)
+            self._writer.write(
+                ready.number,
+                ready.hard_state,
+                ready.entries,
+                after=(snapshot.index, snapshot.term) if snapshot is not None else None,
+            )
         if ready.read_states:
             self._reads.on_read_states(ready.read_states)
         self._applier.submit(ready.committed_entries)
+
+    def _replace_state(self, snapshot: SnapshotMeta) -> None:
+        """Duty 15. The state machine is durable when this returns; the log begins anew with the
+        Ready's write, which is the writer's next."""
+        self._install(snapshot)
+        self._log.restore(snapshot)
+        self._applier.restart_at(snapshot.index, snapshot.term)
+        self._reads.on_applied(snapshot.index)
 
     def _apply(self) -> bool:
         """Apply a slice; True when another may follow in the next turn."""

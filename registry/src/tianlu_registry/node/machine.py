@@ -1,4 +1,4 @@
-"""The replicated state machine: what each kind of command does to keys and leases.
+"""The replicated state machine: what each kind of command does to keys, leases and cluster.
 
 Everything here is decided by the log alone, so that every member and every replay comes to the
 same state. The one exception is said where it stands: a lease's expiry time belongs to the leader
@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from tianlu._proto.etcd.rpc_pb2 import (
+    AlarmRequest,
+    AlarmResponse,
     CompactionRequest,
     CompactionResponse,
     DeleteRangeRequest,
@@ -22,6 +24,9 @@ from tianlu._proto.etcd.rpc_pb2 import (
     LeaseGrantResponse,
     LeaseRevokeRequest,
     LeaseRevokeResponse,
+    Member,
+    MemberUpdateRequest,
+    MemberUpdateResponse,
     PutRequest,
     PutResponse,
     ResponseHeader,
@@ -30,9 +35,12 @@ from tianlu._proto.etcd.rpc_pb2 import (
 )
 from tianlu_registry.lease import Lessor
 from tianlu_registry.mvcc import Change, MvccStore, WatchHub
+from tianlu_registry.mvcc.restore import Restored
 from tianlu_registry.mvcc.types import Clock
+from tianlu_registry.node.cluster_state import ClusterState
 from tianlu_registry.node.command import CommandKind, Request
 from tianlu_registry.node.identity import Identity
+from tianlu_registry.node.membership import Membership
 from tianlu_registry.storage.backend import LmdbBackend
 
 FREEZE_KEYS_MIN: Final = 50_000
@@ -42,21 +50,33 @@ of two revisions each."""
 
 
 class StateMachine:
-    """Keys, leases and watchers, changed by commands in log order.
+    """Keys, leases, watchers, members and alarms, changed by commands in log order.
 
     Args:
-        mvcc, lessor, hub: the parts, restored and joined by whoever builds the node.
+        mvcc, lessor, hub, cluster: the parts, restored and joined by whoever builds the node.
         identity: for the headers of answers.
         clock: starts a granted lease's time on this member.
+
+    Attributes:
+        term: the newest, for the headers of answers.
+        on_compacted: called when there is history to remove from the database.
     """
 
     def __init__(
-        self, mvcc: MvccStore, lessor: Lessor, hub: WatchHub, identity: Identity, clock: Clock
+        self,
+        mvcc: MvccStore,
+        lessor: Lessor,
+        hub: WatchHub,
+        cluster: ClusterState,
+        identity: Identity,
+        clock: Clock,
     ) -> None:
         self.mvcc: Final = mvcc
         self.lessor: Final = lessor
         self.hub: Final = hub
+        self.cluster: Final = cluster
         self.term = 0
+        self.on_compacted: Callable[[], None] = _nothing
         self._identity = identity
         self.clock: Final = clock
         self._apply_of: dict[CommandKind, Callable[[Any], Any]] = {
@@ -67,6 +87,9 @@ class StateMachine:
             CommandKind.LEASE_GRANT: self._lease_grant,
             CommandKind.LEASE_REVOKE: self._lease_revoke,
             CommandKind.LEASE_CHECKPOINT: self._lease_checkpoint,
+            CommandKind.MEMBER_PUBLISH: self._member_publish,
+            CommandKind.MEMBER_UPDATE: self._member_update,
+            CommandKind.ALARM: self._alarm,
         }
 
     @classmethod
@@ -76,20 +99,33 @@ class StateMachine:
         identity: Identity,
         clock: Clock,
         *,
-        lease_ttl_seconds_min: int,
+        founders: Membership,
         on_lagging: Callable[[], None],
     ) -> StateMachine:
         """Rebuild what a database holds: leases, then the keys that hang on them.
 
         Args:
+            founders: the members, if the database does not hold them yet.
             on_lagging: called when a watcher wants history: see `WatchHub.catch_up`.
         """
-        lessor = Lessor(backend, ttl_seconds_min=lease_ttl_seconds_min)
+        lessor = Lessor(backend)
         mvcc = MvccStore(backend, lessor)
         if mvcc.key_count >= FREEZE_KEYS_MIN:
             gc.collect()
             gc.freeze()
-        return cls(mvcc, lessor, WatchHub(mvcc, on_lagging=on_lagging), identity, clock)
+        hub = WatchHub(mvcc, on_lagging=on_lagging)
+        return cls(mvcc, lessor, hub, ClusterState(backend, founders), identity, clock)
+
+    def reload(self, restored: Restored) -> None:
+        """Go on with the state of a raft_snapshot, which the backend holds already.
+
+        Args:
+            restored: the keys, from the backend's records.
+        """
+        self.lessor.reload()
+        self.mvcc.reload(restored)
+        self.hub.resync()
+        self.cluster.reload()
 
     def apply(self, kind: CommandKind, request: Request) -> object:
         """Apply one command and tell the watchers.
@@ -141,6 +177,7 @@ class StateMachine:
 
     def _compact(self, request: CompactionRequest) -> CompactionResponse:
         self.mvcc.compact(request.revision)
+        self.on_compacted()
         return CompactionResponse(header=self.header())
 
     def _lease_grant(self, request: LeaseGrantRequest) -> LeaseGrantResponse:
@@ -157,6 +194,22 @@ class StateMachine:
             self.lessor.checkpoint(checkpoint.ID, checkpoint.remaining_TTL)
         return LeaseCheckpointResponse(header=self.header())
 
+    def _member_publish(self, attributes: Member) -> None:
+        self.cluster.publish(attributes)
+
+    def _member_update(self, request: MemberUpdateRequest) -> MemberUpdateResponse:
+        self.cluster.move(request)
+        return MemberUpdateResponse(
+            header=self.header(), members=self.cluster.membership.messages()
+        )
+
+    def _alarm(self, request: AlarmRequest) -> AlarmResponse:
+        changed = self.cluster.change_alarm(request)
+        return AlarmResponse(header=self.header(), alarms=changed)
+
     def _publish(self, changes: Sequence[Change]) -> None:
         if changes:
             self.hub.publish(self.mvcc.revision, changes)
+
+
+def _nothing() -> None: ...

@@ -3,8 +3,9 @@
     data directory, lock ─> database (state at its applied index) ─> keys and leases in memory
                         └─> WAL (entries after that index) ───────> consensus core ─> Ready loop
 
-`Node.start` returns when the node leads and has applied everything that earlier runs committed, so
-nobody ever reads a state from before a write that was acknowledged.
+A node is ready when a read on it is linearizable: there is a leader, and everything that was
+committed before is applied here. So nobody ever reads a state from before a write that was
+acknowledged.
 """
 
 from __future__ import annotations
@@ -17,10 +18,19 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from tianlu_registry.errors import Broken, Stopped
+from tianlu._proto.etcd.rpc_pb2 import NOSPACE, AlarmRequest, Member
+from tianlu_registry.errors import (
+    Broken,
+    MemberRemoved,
+    NoSpace,
+    RegistryError,
+    Stopped,
+    Unavailable,
+)
 from tianlu_registry.node.applier import Applier
 from tianlu_registry.node.auto_compaction import AutoCompactor, schedule_of
 from tianlu_registry.node.background import Pump
+from tianlu_registry.node.cluster_ops import ClusterOps, Surroundings
 from tianlu_registry.node.command import CommandKind, Request
 from tianlu_registry.node.committer import Committer
 from tianlu_registry.node.compaction import PhysicalCompaction
@@ -28,14 +38,28 @@ from tianlu_registry.node.config import MIB, NodeConfig
 from tianlu_registry.node.counts import NodeCounts
 from tianlu_registry.node.crash import CrashHook, hook_from_environment
 from tianlu_registry.node.datadir import DataDir
+from tianlu_registry.node.join import identity_in_existing_cluster
+from tianlu_registry.node.leader_link import LeaderLink
+from tianlu_registry.node.lease_service import LeaseService
 from tianlu_registry.node.leases import LeaseKeeper
 from tianlu_registry.node.loop import ReadyLoop
 from tianlu_registry.node.machine import StateMachine
+from tianlu_registry.node.member_changes import MemberChanges
+from tianlu_registry.node.peers import Peers
 from tianlu_registry.node.proposals import ProposalTable
-from tianlu_registry.node.recovery import Recovered, raft_node, recover
+from tianlu_registry.node.recovery import (
+    Origin,
+    Recovered,
+    founding_origin,
+    has_data,
+    raft_node,
+    recover,
+)
+from tianlu_registry.node.snapshot_exchange import SnapshotExchange
 from tianlu_registry.node.space import SpaceGuard
+from tianlu_registry.node.state_hash import StateHash
 from tianlu_registry.node.writer import WriterThread
-from tianlu_registry.raft import NO_MEMBER, HardState, Index, Role, SoftState, Term
+from tianlu_registry.raft import NO_MEMBER, HardState, Index, MemberId, Role, SoftState, Term
 from tianlu_registry.raft import Status as RaftStatus
 
 _log = logging.getLogger(__name__)
@@ -52,6 +76,9 @@ the log writer, back from the disk, waits that long to report: measured here wit
 of puts took up to 6.6 ms instead of 1.5 ms."""
 
 MEASURE_EVERY_SECONDS: Final = 1.0
+REMOVED_ELECTIONS: Final = 3
+"""A removed member goes on voting for so many election timeouts."""
+
 STOP_WAIT_SECONDS: Final = 2.0
 
 OnFatal = Callable[[Broken], None]
@@ -91,12 +118,18 @@ class Node:
         self._log = recovered.log
         self._on_fatal = on_fatal
         self._closed = False
+        self._started = False
         self._stopping: asyncio.Task[None] | None = None
         self._leader_id = NO_MEMBER
+        self._role = Role.FOLLOWER
+        self._role_changed = asyncio.Event()
         self._leader_changes = 0
         self._ready: asyncio.Future[None] = loop.create_future()
+        self._readying: asyncio.Task[None] | None = None
         self._measured_at = loop.time()
         self._tick_handle: asyncio.TimerHandle | None = None
+        self._removal: asyncio.TimerHandle | None = None
+        self._own_proposals: dict[str, asyncio.Future[Any]] = {}
 
         backend = recovered.backend
         self._catch_up_pump = Pump(loop, self._catch_up, on_failed=self.fail)
@@ -104,9 +137,11 @@ class Node:
             backend,
             self.identity,
             loop.time,
-            lease_ttl_seconds_min=config.lease_ttl_seconds_min,
+            founders=recovered.founders,
             on_lagging=self._catch_up_pump.poke,
         )
+        # After the machine, whose restoring may write what is no entry's effect.
+        self.state_hash: Final = StateHash(backend, Index(backend.applied.index))
         self._proposals = ProposalTable(
             loop,
             first_id=random.SystemRandom().getrandbits(64),
@@ -118,10 +153,12 @@ class Node:
         self._applier = Applier(
             self.machine,
             self._proposals,
+            on_conf_change=lambda entry: self.changes.on_committed(entry),  # noqa: PLW0108 - made below
             applied_index=Index(backend.applied.index),
             applied_term=Term(backend.applied.term),
             entries_max=config.apply_slice_entries_max,
             seconds_max=config.apply_slice_milliseconds / 1000,
+            on_stride=self.state_hash.mark,
             crash_hook=crash_hook,
         )
         self._ready_loop = ReadyLoop(
@@ -134,6 +171,8 @@ class Node:
             on_soft_state=self._on_soft_state,
             on_hard_state=self._on_hard_state,
             on_applied=self._on_applied,
+            send=lambda messages: self.peers.send(messages),  # noqa: PLW0108 - made below
+            install=lambda snapshot: self.snapshots.install(snapshot),  # noqa: PLW0108 - made below
             on_failed=self._on_failed,
         )
         self._writer = WriterThread(
@@ -160,9 +199,61 @@ class Node:
             disk_free_bytes=data_dir.free_bytes,
         )
         self._leases = LeaseKeeper(self.machine.lessor, self._propose_own)
+        self.changes: Final = MemberChanges(
+            loop,
+            self.machine.cluster,
+            propose=self._ready_loop.propose_conf_change,
+            into_force=self._ready_loop.apply_conf_change,
+            timeout_seconds=config.request_timeout_seconds,
+        )
+        self.snapshots: Final = SnapshotExchange(
+            loop,
+            self.machine,
+            backend,
+            self._committer,
+            directory=data_dir.snapshots,
+            step=self._ready_loop.step,
+        )
+        self.peers: Final = Peers(
+            config,
+            self.identity,
+            self.machine.cluster,
+            self._ready_loop,
+            self.snapshots,
+            directory=data_dir.snapshots,
+        )
+        self.leader: Final = LeaderLink(
+            loop,
+            leader_id=lambda: self._leader_id,
+            serves=lambda: self._leases.leads,
+            own_id=self.identity.member_id,
+            call=self.peers.call,
+            timeout_seconds=config.request_timeout_seconds,
+        )
+        self.peers.serve(self.leader)
+        self.lease_service: Final = LeaseService(
+            loop, self.machine.lessor, loop.time, self._propose_own, self.leader
+        )
+        self.cluster_ops: Final = ClusterOps(
+            self.machine,
+            self.changes,
+            self.leader,
+            Surroundings(
+                status=self._raft.status,
+                propose=self._propose_own,
+                transfer=self._ready_loop.transfer_leadership,
+                leader_id=lambda: self._leader_id,
+                role_changed=self._wait_role_changed,
+                election_seconds=self._election_seconds,
+                cluster_token=config.cluster_token,
+                can_be_joined=bool(config.listen_peer_urls),
+            ),
+        )
+        self.machine.cluster.on_changed = self._on_members_changed
         self.compaction: Final = PhysicalCompaction(
             loop, self.machine.mvcc, self._committer, on_failed=self.fail
         )
+        self.machine.on_compacted = self.compaction.start
         self._auto_compactor = AutoCompactor(
             schedule_of(config, loop.time()),
             revision=lambda: self.machine.mvcc.revision,
@@ -178,7 +269,10 @@ class Node:
         on_fatal: OnFatal | None = None,
         crash_hook: CrashHook | None = None,
     ) -> Node:
-        """Open the data directory, recover, and lead.
+        """Open the data directory, recover, and join the others.
+
+        A cluster of one leads when this returns. One of several members has a leader and has
+        caught up with it, or `start_wait_seconds` have passed without one.
 
         Shortens the interpreter's switch interval for the whole process (GIL_SWITCH_SECONDS).
 
@@ -192,12 +286,13 @@ class Node:
         Raises:
             InvalidArgument: the directory belongs to another member.
             DataDirUnusable: it is held, not writable, full, ...
+            Unavailable: a member that joins reaches none of the others.
             Broken: what it holds cannot be trusted, or the disk failed.
         """
         sys.setswitchinterval(min(sys.getswitchinterval(), GIL_SWITCH_SECONDS))
         data_dir = DataDir.acquire(config.data_dir)
         try:
-            recovered = recover(config, data_dir)
+            recovered = recover(config, data_dir, await _origin(config, data_dir))
         except BaseException:
             data_dir.release()
             raise
@@ -275,7 +370,27 @@ class Node:
     @property
     def leads(self) -> bool:
         """Whether this member leads, as far as it knows."""
-        return self._leases.leads
+        return self._role is Role.LEADER
+
+    @property
+    def leader_id(self) -> MemberId:
+        """The leader as this member knows it; NO_MEMBER for none."""
+        return self._leader_id
+
+    @property
+    def is_learner(self) -> bool:
+        """Whether this member has no vote yet."""
+        return self.machine.cluster.membership.is_learner(self.identity.member_id)
+
+    def admit(self, size: int) -> None:
+        """Let a write of `size` serialized bytes pass.
+
+        Raises:
+            NoSpace: there is no room for it, here or on another member.
+        """
+        if self.machine.cluster.has_alarm(NOSPACE):
+            raise NoSpace
+        self.space.admit(size)
 
     def counts(self) -> NodeCounts:
         """Return figures for metrics."""
@@ -308,19 +423,48 @@ class Node:
             torn_bytes,
         )
         self._writer.start()
-        self._ready_loop.campaign()
+        await self.peers.start()
         self._tick_handle = self._loop.call_later(self._tick_seconds, self._tick)
-        await self._ready
-        self.compaction.start()
-        _log.info(
-            "node.ready applied_index=%d revision=%d",
-            self._applier.applied_index,
-            self.machine.mvcc.revision,
-        )
+        is_alone = self.machine.cluster.membership.conf_state.voters == (self.identity.member_id,)
+        if is_alone:
+            self._ready_loop.campaign()
+        self._readying = self._loop.create_task(self._become_ready())
+        await asyncio.wait([self._ready], timeout=None if is_alone else self._start_wait_seconds)
+        if self._ready.done():
+            self._ready.result()
+            self._started = True
+        else:
+            self._started = True
+            _log.warning(
+                "node.without_leader seconds=%.1f voters=%d; serving what needs none",
+                self._start_wait_seconds,
+                len(self.machine.cluster.membership.conf_state.voters),
+            )
+
+    async def _become_ready(self) -> None:
+        """Wait until a read here is linearizable: there is a leader, and this member has caught
+        up with it."""
+        while not self._ready.done():
+            try:
+                await self._ready_loop.read()
+            except Stopped:
+                return
+            except Unavailable:
+                continue
+            if not self._ready.done():
+                self._ready.set_result(None)
+                self.compaction.start()
+                _log.info(
+                    "node.ready applied_index=%d revision=%d",
+                    self._applier.applied_index,
+                    self.machine.mvcc.revision,
+                )
 
     async def _stop(self) -> None:
         await self._drain()
+        await self._hand_over()
         self._end(Stopped())
+        await self.peers.stop()
         try:
             await self._committer.close(commit=self.stopped_with is None)
         finally:
@@ -334,8 +478,35 @@ class Node:
         if waiters and self.stopped_with is None:
             await asyncio.wait(waiters, timeout=STOP_WAIT_SECONDS)
 
+    async def _wait_role_changed(self) -> None:
+        await self._role_changed.wait()
+
+    async def _hand_over(self) -> None:
+        """Let another member lead before this one goes, so that nobody waits for an election."""
+        status = self._raft.status()
+        caught_up = [
+            peer
+            for peer, state in status.peers.items()
+            if state.recent_active and not state.is_learner
+        ]
+        if self.stopped_with is not None or not self.leads or not caught_up:
+            return
+        best = max(caught_up, key=lambda peer: status.peers[peer].match)
+        try:
+            self._ready_loop.transfer_leadership(best)
+            async with asyncio.timeout(self._election_seconds):
+                while self.leads:
+                    await self._wait_role_changed()
+        except (TimeoutError, RegistryError) as error:
+            _log.info("node.not_handed_over to=%x reason=%r", best, error)
+
     def _end(self, error: Exception) -> None:
         self._ready_loop.stop()
+        self.changes.fail_all(Stopped())
+        if self._removal is not None:
+            self._removal.cancel()
+        if self._readying is not None:
+            self._readying.cancel()
         if self._tick_handle is not None:
             self._tick_handle.cancel()
         self._catch_up_pump.stop()
@@ -348,12 +519,23 @@ class Node:
         self._end(Stopped())
         if not self._ready.done():
             self._ready.set_exception(error)
+            self._ready.exception()  # `start` may have returned already
+            if self._started and self._on_fatal is not None:
+                self._on_fatal(error)
         elif self._on_fatal is not None:
             self._on_fatal(error)
 
     @property
     def _tick_seconds(self) -> float:
         return self.config.tick_milliseconds / 1000
+
+    @property
+    def _election_seconds(self) -> float:
+        return self.config.election_ticks * self._tick_seconds
+
+    @property
+    def _start_wait_seconds(self) -> float:
+        return self.config.start_wait_seconds
 
     def _tick(self) -> None:
         # One tick however late this comes: see raft/DESIGN.md, duty 12.
@@ -366,44 +548,103 @@ class Node:
             if now - self._measured_at >= MEASURE_EVERY_SECONDS:
                 self._measured_at = now
                 self.space.measure()
+                self._tell_the_others()
         except Exception as error:  # noqa: BLE001 - the timer's supervisor
             self.fail(error)
 
     def _on_soft_state(self, soft_state: SoftState) -> None:
         if soft_state.leader_id not in (NO_MEMBER, self._leader_id):
             self._leader_changes += 1
-            self._leader_id = soft_state.leader_id
-        leads = soft_state.role is Role.LEADER
-        if leads and not self._leases.leads:
-            election_seconds = self.config.election_ticks * self._tick_seconds
-            self._leases.become_leader(self._loop.time(), election_seconds)
-        elif not leads and self._leases.leads:
+        self._leader_id, self._role = soft_state.leader_id, soft_state.role
+        if soft_state.role is not Role.LEADER and self._leases.leads:
             self._leases.become_follower()
+        changed, self._role_changed = self._role_changed, asyncio.Event()
+        changed.set()
         _log.info("raft.role role=%s leader=%x", soft_state.role.name, soft_state.leader_id)
 
     def _on_hard_state(self, hard_state: HardState) -> None:
         self.machine.term = hard_state.term
 
     def _on_applied(self) -> None:
-        # The leader's own first entry is applied after all that earlier terms committed.
-        if (
-            not self._ready.done()
-            and self._leases.leads
-            and self._applier.applied_term == self.machine.term
-        ):
-            self._ready.set_result(None)
+        # A leader's own first entry is applied after all that earlier terms committed. Before
+        # that it does not know every lease, and must not say of one that it is not there.
+        if self.leads and not self._leases.leads and self._applier.applied_term == self._raft.term:
+            self._leases.become_leader(self._loop.time(), self._election_seconds)
+
+    def _on_members_changed(self) -> None:
+        membership = self.machine.cluster.membership
+        self.peers.on_members_changed()
+        if self.identity.member_id in membership.removed and self._removal is None:
+            # The others may still need this member's vote to learn of it: raft/DESIGN.md, duty 17.
+            self._removal = self._loop.call_later(
+                REMOVED_ELECTIONS * self._election_seconds, self.fail, MemberRemoved()
+            )
+
+    def _tell_the_others(self) -> None:
+        """Publish what only this member knows, when what the log says of it is not so."""
+        own, cluster = self.identity.member_id, self.machine.cluster
+        record = cluster.membership.members.get(own)
+        if record is None or self._leader_id == NO_MEMBER:
+            return
+        config = self.config
+        if (record.name, record.client_urls) != (config.name, config.client_urls):
+            attributes = Member(ID=own, name=config.name, clientURLs=config.client_urls)
+            self._propose_once("publish", CommandKind.MEMBER_PUBLISH, attributes)
+        is_raised = (own, NOSPACE) in cluster.alarms
+        if is_raised != (self.space.alarm is not None):
+            action = AlarmRequest.DEACTIVATE if is_raised else AlarmRequest.ACTIVATE
+            alarm = AlarmRequest(action=action, memberID=own, alarm=NOSPACE)
+            self._propose_once("alarm", CommandKind.ALARM, alarm)
+
+    def _propose_once(self, what: str, kind: CommandKind, request: Request) -> None:
+        """Propose, unless the same was proposed and has no answer yet. Looked at again later."""
+        before = self._own_proposals.get(what)
+        if before is not None and not before.done():
+            return
+        try:
+            answered = self._propose_own(kind, request)
+        except Unavailable:
+            return
+        answered.add_done_callback(_take_as_seen)
+        self._own_proposals[what] = answered
 
     def _on_committed(self, index: Index) -> None:
-        kept = self.config.wal_entries_kept if self._log.bytes <= LOG_BYTES_KEPT_MAX else 0
-        up_to = Index(max(index - kept, 0))
+        up_to = self._releasable(index)
         self._log.compact(up_to)
         self._writer.release(up_to)
         self.space.measure()
         self._ready_loop.on_committed()
         self.compaction.on_committed()
 
+    def _releasable(self, committed: Index) -> Index:
+        """Return up to where the log is not needed any more: a margin behind the database, and
+        behind the members that are following, as long as that does not take too much memory."""
+        if self._log.bytes > LOG_BYTES_KEPT_MAX:
+            return committed
+        up_to = max(committed - self.config.wal_entries_kept, 0)
+        if self.leads:
+            for peer in self._raft.status().peers.values():
+                position = peer.pending_snapshot or peer.match
+                if peer.recent_active and position:
+                    up_to = min(up_to, position)
+        return Index(up_to)
+
     def _propose_own(self, kind: CommandKind, request: Request) -> asyncio.Future[Any]:
         return self._ready_loop.propose(kind, request, request.SerializeToString())
 
     def _catch_up(self) -> bool:
         return self.machine.hub.catch_up(CATCH_UP_STEP_EVENTS)
+
+
+async def _origin(config: NodeConfig, data_dir: DataDir) -> Origin | None:
+    """Return what a member begins with that has no data yet."""
+    if has_data(data_dir):
+        return None
+    if config.cluster_state == "new":
+        return founding_origin(config)
+    return Origin(await identity_in_existing_cluster(config), founders=None)
+
+
+def _take_as_seen(answered: asyncio.Future[Any]) -> None:
+    if not answered.cancelled():
+        answered.exception()

@@ -3,7 +3,13 @@
 A proposal lives from `open` until its entry is applied (or the node stops). Whoever asked may stop
 waiting earlier, by cancellation or by the timeout; the proposal still counts against the backlog
 until its entry is applied, because until then its bytes are held by the log. So a disk that hangs
-makes callers see `RequestTimeout` and then `TooManyRequests`; it never makes the node grow.
+makes callers see `RequestTimeout` and then `TooManyRequests`; it never makes the node grow. One
+that was passed on to another member holds nothing here, and goes with its waiter.
+
+A proposal becomes an entry of the term that it was made in, or none (raft/DESIGN.md, duty 9). So
+once an entry of a later term is applied, those of earlier terms that are still open are in no log
+and will be in none: `overtaken` gives them out to be proposed again, at no risk of a second
+effect. Until a leader is known, proposals wait here in the same way.
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ from typing import Any
 from tianlu_registry.errors import RegistryError, RequestTimeout, TooManyRequests
 from tianlu_registry.node import command
 from tianlu_registry.node.command import CommandKind, Request
+from tianlu_registry.raft.types import NO_TERM, Term
 
 
 class Proposal:
@@ -25,9 +32,11 @@ class Proposal:
         data: its log entry's bytes.
         answered: done with the response message, or with the error that the caller shall see.
         deadline: event-loop time at which `answered` fails with `RequestTimeout`.
+        term: in which it was proposed; NO_TERM while it waits for a leader.
+        is_forwarded: another member was asked to append it.
     """
 
-    __slots__ = ("answered", "data", "deadline", "kind", "request")
+    __slots__ = ("answered", "data", "deadline", "is_forwarded", "kind", "request", "term")
 
     def __init__(
         self,
@@ -42,6 +51,8 @@ class Proposal:
         self.data = data
         self.answered = answered
         self.deadline = deadline
+        self.term = NO_TERM
+        self.is_forwarded = False
 
     def succeed(self, response: object) -> None:
         """Answer, if anybody still waits."""
@@ -142,7 +153,8 @@ class ProposalTable:
         proposal.answered.cancel()
 
     def expire(self, now: float) -> int:
-        """Fail the waiters whose time is up; returns how many. They stay in the backlog."""
+        """Fail the waiters whose time is up; returns how many. What this member's own log may hold
+        stays in the backlog."""
         expired = 0
         deadlines = self._deadlines
         while deadlines and (deadlines[0].answered.done() or deadlines[0].deadline <= now):
@@ -150,8 +162,30 @@ class ProposalTable:
             if not proposal.answered.done():
                 proposal.fail(RequestTimeout())
                 expired += 1
+            if proposal.is_forwarded or proposal.term == NO_TERM:
+                self._forget(proposal)
         self.failed_count += expired
         return expired
+
+    def waiting(self) -> list[Proposal]:
+        """Return the proposals that are in no log because no leader was known, in their order."""
+        return [proposal for proposal in self._open.values() if proposal.term == NO_TERM]
+
+    def overtaken(self, term: Term) -> None:
+        """Take note that an entry of `term` was applied: what was proposed in an earlier one, and
+        is still open, is in no log. It waits to be proposed again, if anybody still wants it."""
+        for proposal in list(self._open.values()):
+            if NO_TERM < proposal.term < term:
+                proposal.term = NO_TERM
+                if proposal.answered.done():
+                    self._forget(proposal)
+
+    def _forget(self, proposal: Proposal) -> None:
+        """Take a proposal out of the backlog, if it is there."""
+        proposal_id = command.proposal_id_of(proposal.data)
+        if self._open.get(proposal_id) is proposal:
+            del self._open[proposal_id]
+            self._bytes -= len(proposal.data)
 
     def waiters(self) -> list[asyncio.Future[Any]]:
         """Return the futures that somebody may still wait for."""

@@ -7,27 +7,48 @@ applied), so whatever moment the last run ended at, together they hold all that 
 
 from __future__ import annotations
 
+import logging
 import random
 from dataclasses import dataclass
 from typing import Final
 
 from tianlu_registry.errors import Corrupt
+from tianlu_registry.node.cluster_state import membership_in, store_membership
 from tianlu_registry.node.config import GIB, NodeConfig
 from tianlu_registry.node.datadir import DataDir, explain
 from tianlu_registry.node.identity import (
     Identity,
-    check_identity,
+    check_owner,
+    decode_founders,
     decode_metadata,
     encode_metadata,
+    founders_of,
     identity_of,
 )
-from tianlu_registry.raft import Config, ConfState, Index, RawNode
+from tianlu_registry.node.membership import MemberRecord, Membership
+from tianlu_registry.raft import Config, Index, RawNode, Term
 from tianlu_registry.storage.backend import LmdbBackend
 from tianlu_registry.storage.log import MemoryLog
 from tianlu_registry.storage.wal import Wal
+from tianlu_registry.storage.wal_recovery import RecoveredLog
+
+_log = logging.getLogger(__name__)
 
 MAP_FACTOR: Final = 2
 """The database's address space, in quotas: compaction and deletes need room beyond the quota."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a member begins its first life with; not looked at when it has data.
+
+    Attributes:
+        identity: who it is.
+        founders: the members of the cluster that it founds; None if it joins one.
+    """
+
+    identity: Identity
+    founders: Membership | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,34 +57,50 @@ class Recovered:
 
     Attributes:
         identity: whose it is.
+        founders: the members that its log begins with.
         backend: the state, at `backend.applied`.
         wal: open for appending.
-        log: the entries after that position.
+        log: entries up to the log's end; those after that position are to be applied.
         torn_bytes: what the last run was writing when it ended, never acknowledged, now cut off.
     """
 
     identity: Identity
+    founders: Membership
     backend: LmdbBackend
     wal: Wal
     log: MemoryLog
     torn_bytes: int
 
 
-def recover(config: NodeConfig, data_dir: DataDir) -> Recovered:
+def has_data(data_dir: DataDir) -> bool:
+    """Whether a member has lived in this directory before."""
+    return Wal.exists(data_dir.wal)
+
+
+def founding_origin(config: NodeConfig) -> Origin:
+    """Return the origin of a member that founds a cluster."""
+    return Origin(identity_of(config), founders_of(config))
+
+
+def recover(config: NodeConfig, data_dir: DataDir, origin: Origin | None) -> Recovered:
     """Open or make the database and the WAL of a locked data directory.
+
+    Args:
+        origin: what a new member begins with; None when there is data.
 
     Raises:
         InvalidArgument: it belongs to another member or cluster.
         DataDirUnusable: the file system refuses.
         Broken: what it holds cannot be trusted.
     """
-    identity = identity_of(config)
     try:
         backend = LmdbBackend.open(data_dir.db, map_bytes=max(MAP_FACTOR * config.quota_bytes, GIB))
     except OSError as error:
         raise explain(error, data_dir.root) from error
     try:
-        return _recover_log(config, data_dir, identity, backend)
+        if origin is not None:
+            return _begin(config, data_dir, origin, backend)
+        return _resume(config, data_dir, backend)
     except OSError as error:
         backend.close()
         raise explain(error, data_dir.root) from error
@@ -72,26 +109,36 @@ def recover(config: NodeConfig, data_dir: DataDir) -> Recovered:
         raise
 
 
-def _recover_log(
-    config: NodeConfig, data_dir: DataDir, identity: Identity, backend: LmdbBackend
+def _begin(
+    config: NodeConfig, data_dir: DataDir, origin: Origin, backend: LmdbBackend
 ) -> Recovered:
-    conf_state = ConfState(voters=(identity.member_id,))
-    applied = Index(backend.applied.index)
-    if not Wal.exists(data_dir.wal):
-        if applied:
-            raise Corrupt(
-                f"{data_dir.wal} is missing, but the database beside it has applied log entries "
-                f"up to {applied}; restore the directory, or start anew with an empty one"
-            )
-        wal = Wal.create(
-            data_dir.wal, encode_metadata(identity), segment_bytes=config.wal_segment_bytes
+    if backend.applied.index:
+        raise Corrupt(
+            f"{data_dir.wal} is missing, but the database beside it has applied log entries up to "
+            f"{backend.applied.index}; restore the directory, or start anew with an empty one"
         )
-        return Recovered(identity, backend, wal, MemoryLog(conf_state), torn_bytes=0)
-    wal, found = Wal.open(data_dir.wal, applied, segment_bytes=config.wal_segment_bytes)
+    wal = Wal.create(
+        data_dir.wal,
+        encode_metadata(origin.identity, origin.founders),
+        segment_bytes=config.wal_segment_bytes,
+    )
+    founders = origin.founders or Membership()
+    log = MemoryLog(founders.conf_state)
+    return Recovered(origin.identity, founders, backend, wal, log, torn_bytes=0)
+
+
+def _resume(config: NodeConfig, data_dir: DataDir, backend: LmdbBackend) -> Recovered:
+    wal, found = _open_log(config, data_dir, backend)
     try:
-        check_identity(decode_metadata(found.metadata), identity)
+        identity = decode_metadata(found.metadata)
+        founders = decode_founders(found.metadata) or founders_of(config)
+        membership = membership_in(backend) or founders
+        check_owner(identity, founders, membership, config)
+        if config.force_new_cluster:
+            membership = _forced(config, identity, membership, found)
+            store_membership(backend, membership)
         log = MemoryLog(
-            conf_state,
+            membership.conf_state,
             hard_state=found.hard_state,
             compacted_index=found.after,
             compacted_term=found.after_term,
@@ -100,7 +147,37 @@ def _recover_log(
     except BaseException:
         wal.close()
         raise
-    return Recovered(identity, backend, wal, log, found.torn_bytes)
+    return Recovered(identity, founders, backend, wal, log, found.torn_bytes)
+
+
+def _forced(
+    config: NodeConfig, identity: Identity, membership: Membership, found: RecoveredLog
+) -> Membership:
+    """Return the membership of this member alone, whatever the log still says of others."""
+    survivor = MemberRecord(identity.member_id, config.name, config.peer_urls, config.client_urls)
+    last_index = found.entries[-1].index if found.entries else found.after
+    _log.warning(
+        "node.forced_new_cluster member=%x removed=%s last_index=%d",
+        identity.member_id,
+        ",".join(f"{member:x}" for member in membership.members if member != identity.member_id),
+        last_index,
+    )
+    return membership.forced_to(survivor, last_index)
+
+
+def _open_log(
+    config: NodeConfig, data_dir: DataDir, backend: LmdbBackend
+) -> tuple[Wal, RecoveredLog]:
+    """Open the WAL; one that does not reach the raft_snapshot that the database came from, because
+    a crash came between the two, begins anew there (raft/DESIGN.md, duty 15)."""
+    applied = backend.applied
+    return Wal.open(
+        data_dir.wal,
+        Index(applied.index),
+        after_term=Term(applied.term),
+        is_snapshot=backend.snapshot_position == applied,
+        segment_bytes=config.wal_segment_bytes,
+    )
 
 
 def raft_node(config: NodeConfig, recovered: Recovered) -> RawNode:

@@ -26,7 +26,7 @@ from typing import Final, Protocol, TypeVar
 from tianlu_registry.errors import Broken, StorageFailed
 from tianlu_registry.node.crash import CrashHook
 from tianlu_registry.node.durations import Durations
-from tianlu_registry.raft.types import Entry, HardState, Index
+from tianlu_registry.raft.types import Entry, HardState, Index, Term
 
 _T = TypeVar("_T")
 
@@ -46,6 +46,14 @@ class LogWriter(Protocol):
         """
         ...
 
+    def restart_after(self, index: Index, term: Term, hard_state: HardState | None) -> None:
+        """Make the log begin after an entry; durable on return.
+
+        Raises:
+            StorageFailed: it may not be.
+        """
+        ...
+
     def release(self, up_to: Index) -> int:
         """Remove whole segments that hold nothing above `up_to`; returns how many."""
         ...
@@ -58,6 +66,7 @@ class _Write:
     number: int
     hard_state: HardState | None
     entries: tuple[Entry, ...]
+    after: tuple[Index, Term] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +112,20 @@ class WriterThread:
     def start(self) -> None:
         self._thread.start()
 
-    def write(self, number: int, hard_state: HardState | None, entries: tuple[Entry, ...]) -> None:
-        """Have a Ready's records made durable; `on_persisted` will say so."""
-        self._jobs.put(_Write(number, hard_state, entries))
+    def write(
+        self,
+        number: int,
+        hard_state: HardState | None,
+        entries: tuple[Entry, ...],
+        *,
+        after: tuple[Index, Term] | None = None,
+    ) -> None:
+        """Have a Ready's records made durable; `on_persisted` will say so.
+
+        Args:
+            after: the position of a raft_snapshot that is durable: the log begins anew after it.
+        """
+        self._jobs.put(_Write(number, hard_state, entries, after))
 
     def release(self, up_to: Index) -> None:
         """Have old segments removed, between two syncs."""
@@ -153,6 +173,9 @@ class WriterThread:
     def _persist(self, writes: list[_Write]) -> None:
         self._at("before_wal_append")
         for write in writes:
+            if write.after is not None:
+                self._wal.sync()  # what stands before it in the queue comes before it in the log
+                self._wal.restart_after(*write.after, write.hard_state)
             self._wal.append(write.hard_state, write.entries)
         self._at("before_wal_sync")
         started = time.perf_counter()

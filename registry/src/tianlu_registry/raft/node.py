@@ -34,6 +34,7 @@ from tianlu_registry.raft.types import (
     Role,
     SnapshotMeta,
     SoftState,
+    Term,
 )
 
 
@@ -225,6 +226,16 @@ class RawNode:
         if self._raft.tracker.conf_state.auto_leave:
             membership.leave_joint_if_due(self._raft)
         self._applying.free_to(index)
+
+    @property
+    def term(self) -> Term:
+        """The present term."""
+        return self._raft.term
+
+    @property
+    def leads(self) -> bool:
+        """Whether this member leads its term, as far as it knows."""
+        return self._raft.role is Role.LEADER
 
     def status(self) -> Status:
         """Return the state of the moment. Makes new objects: not for every message."""

@@ -46,7 +46,8 @@ class RegistrySettings:
         content = json.loads(text)
         node = content["node"]
         node["data_dir"] = Path(node["data_dir"])
-        node["peer_urls"] = tuple(node["peer_urls"])
+        for name in ("peer_urls", "listen_peer_urls", "client_urls"):
+            node[name] = tuple(node[name])
         content["node"] = NodeConfig(**node)
         content["client_urls"] = tuple(content["client_urls"])
         content["etcd_endpoints"] = tuple(content["etcd_endpoints"])

@@ -1,0 +1,72 @@
+"""Joining a cluster that exists: who this member is, asked of those who have added it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Final
+
+from tianlu._proto.etcd.rpc_pb2 import MemberListResponse
+from tianlu_registry.errors import InvalidArgument, Unavailable
+from tianlu_registry.node.config import NodeConfig
+from tianlu_registry.node.identity import Identity
+from tianlu_registry.node.peers import ask_members
+from tianlu_registry.raft import MemberId
+
+_log = logging.getLogger(__name__)
+
+ASK_SECONDS: Final = 2.0
+JOIN_SECONDS: Final = 30.0
+"""Within so long one of the others has to answer, and to know of this member."""
+
+RETRY_SECONDS: Final = 0.3
+
+
+async def identity_in_existing_cluster(config: NodeConfig) -> Identity:
+    """Ask the other members of `initial_cluster` which of them this one is.
+
+    A member that has just been started may not have heard yet that this one was added; so all are
+    asked, again and again for a while.
+
+    Raises:
+        InvalidArgument: they answer, but know no member at our peer URLs.
+        Unavailable: none of them answers.
+    """
+    urls = [url for name, urls in config.members().items() if name != config.name for url in urls]
+    if not urls:
+        raise InvalidArgument(
+            "initial_cluster",
+            "names no other member; to join a cluster that exists, name its members as well",
+        )
+    deadline = asyncio.get_running_loop().time() + JOIN_SECONDS
+    problem: InvalidArgument | Unavailable = Unavailable()
+    while True:
+        for url in urls:
+            try:
+                return _own_identity(
+                    config, await ask_members(config, url, ASK_SECONDS, Path(config.data_dir))
+                )
+            except (Unavailable, InvalidArgument) as error:
+                problem = error
+                _log.info("join.not_yet url=%s reason=%s", url, error)
+        if asyncio.get_running_loop().time() >= deadline:
+            if isinstance(problem, InvalidArgument):
+                raise problem
+            raise Unavailable(
+                f"none of the members at {', '.join(urls)} answers: {problem}; start them, or "
+                "correct --initial-cluster"
+            )
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+def _own_identity(config: NodeConfig, answer: MemberListResponse) -> Identity:
+    for member in answer.members:
+        if set(member.peerURLs) == set(config.peer_urls):
+            return Identity(answer.header.cluster_id, MemberId(member.ID))
+    raise InvalidArgument(
+        "peer_urls",
+        f"{','.join(config.peer_urls)} is no member's of the cluster "
+        f"{answer.header.cluster_id:x}; add it first: tianlu cluster member add {config.name} "
+        f"--peer-urls {','.join(config.peer_urls)}",
+    )
