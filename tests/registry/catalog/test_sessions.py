@@ -92,6 +92,24 @@ async def test_each_break_has_its_own_grace(governance: Governance, namespace: s
     assert time.monotonic() - broke >= grace
 
 
+async def test_a_stream_that_moved_to_another_node_is_not_suspect_for_long(
+    store: Store, namespace: str
+) -> None:
+    async with Governance.start(store, QUICK) as left, Governance.start(store, QUICK) as right:
+        session = await streamed(left, registration(0, namespace))
+        await until(lambda: right.feed.view.service(namespace, "orders"))
+        left.sessions.stream_closed(session)
+        await right.sessions.renew(session)
+        right.sessions.stream_opened(session)
+        await until(lambda: right.sessions.marked["alive"] == 1)
+        await until(lambda: suspects(left, namespace) == [])
+        await asyncio.sleep(SETTLE_SECONDS)
+        assert left.sessions.marked["suspect"] == 1, "the nodes do not quarrel"
+        assert suspects(right, namespace) == []
+        right.sessions.stream_closed(session)
+        await until(lambda: suspects(left, namespace) == ["orders-1"])
+
+
 async def test_a_second_stream_keeps_a_session_alive(
     governance: Governance, namespace: str
 ) -> None:

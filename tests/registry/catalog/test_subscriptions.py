@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, aclosing
+from unittest.mock import AsyncMock
 
 import pytest
 from registry.catalog.catalog_fakes import instance, registration, until
@@ -14,7 +15,9 @@ from tianlu._proto.etcd.rpc_pb2 import (
     CompactionRequest,
     DeleteRangeRequest,
     PutRequest,
+    RangeResponse,
     RequestOp,
+    ResponseHeader,
     TxnRequest,
 )
 from tianlu._proto.v1.catalog_pb2 import AwaitAppliedRequest, ListSubscribersRequest, WatchResponse
@@ -23,8 +26,16 @@ from tianlu_registry.catalog.history import WatchFilter
 from tianlu_registry.catalog.keys import InstanceName
 from tianlu_registry.engine.etcd import EtcdStore
 from tianlu_registry.engine.store import Store
-from tianlu_registry.errors import Compacted, InvalidArgument, Stopped, TooManyRequests
+from tianlu_registry.errors import (
+    Compacted,
+    InvalidArgument,
+    NoLeader,
+    Stopped,
+    TooManyRequests,
+    Unavailable,
+)
 from tianlu_registry.governance import Governance, GovernanceConfig
+from tianlu_registry.governance import feed as feed_module
 from tianlu_registry.governance.applied import await_applied
 from tianlu_registry.governance.groups import Encoding, Group, GroupIndex
 from tianlu_registry.governance.subscriptions import Subscription
@@ -235,6 +246,46 @@ async def test_one_from_the_future_gets_a_snapshot(embedded: Store) -> None:
         await until(lambda: replica.snapshots == 1)
         assert replica.instances == {}
         task.cancel()
+
+
+async def test_a_node_that_is_behind_sends_subscribers_elsewhere(
+    embedded: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no proof of lost data that one node does not hold what another has shown."""
+    config = GovernanceConfig(revision_wait_seconds=0.05)
+    async with Governance.start(embedded, config) as governance:
+        await governance.feed.wait_ready()
+        held = governance.feed.revision + 1
+        monkeypatch.setattr(feed_module, "_NEAR_SECONDS", 0.05)
+        newest = RangeResponse(header=ResponseHeader(revision=held))
+        monkeypatch.setattr(embedded, "range", AsyncMock(return_value=newest))
+        replica = Replica(held)
+        with pytest.raises(Unavailable, match=f"not yet at {held}"):
+            await _follow(governance, EVERYTHING, replica, lambda: asyncio.sleep(0))
+        assert replica.snapshots == 0
+
+
+async def test_a_node_without_a_leader_sends_subscribers_elsewhere(embedded: Store) -> None:
+    config = GovernanceConfig(sweep_seconds=3600)
+    async with Governance.start(embedded, config) as governance:
+        subscriptions = governance.subscriptions
+        replica = Replica()
+        task = asyncio.create_task(
+            _follow(governance, EVERYTHING, replica, lambda: asyncio.sleep(0))
+        )
+        await until(lambda: replica.snapshots == 1)
+        subscriptions.note_leader(False, 10.0)
+        subscriptions.note_leader(False, 10.0 + config.leaderless_seconds - 0.1)
+        await asyncio.sleep(0)
+        assert not task.done()
+        subscriptions.note_leader(False, 10.0 + config.leaderless_seconds)
+        with pytest.raises(NoLeader):
+            await task
+        with pytest.raises(NoLeader), subscriptions.open(EVERYTHING, 0, "", ""):
+            pass
+        subscriptions.note_leader(True, 20.0)
+        with subscriptions.open(EVERYTHING, 0, "", ""):
+            assert len(subscriptions) == 1
 
 
 async def test_a_quiet_subscriber_survives_the_bustle_of_others(embedded: Store) -> None:

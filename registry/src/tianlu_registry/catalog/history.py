@@ -20,11 +20,13 @@ class Change:
 
     Attributes:
         event: an encoded `CatalogEvent`.
+        suspected_session: the session of an instance that is suspect now; else 0.
     """
 
     namespace: str
     service: str
     event: bytes
+    suspected_session: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,7 +180,8 @@ class CatalogView:
             new = self._visible(subject)
             if _differ(old, new):
                 event = _event(subject, new, revision)
-                changes.append(Change(subject.namespace, subject.service, event))
+                suspected = new.session_id if isinstance(new, Joined) and new.suspect else 0
+                changes.append(Change(subject.namespace, subject.service, event, suspected))
         return tuple(changes)
 
     def _visible(self, subject: CatalogKey) -> Joined | Service | None:

@@ -21,6 +21,8 @@ class GovernanceConfig:
         mass_break_seconds: what is waited instead when most of this node's streams broke
             together, because then the node is the likelier cause and may be about to stop.
         bookmark_seconds: how often a quiet subscriber is told the revision.
+        leaderless_seconds: for how long this node may know no leader before its subscribers are
+            sent to other nodes; well above the time of an election.
         sweep_seconds: how often expired overrides are looked for.
         history_events_max: events kept for subscribers that resume.
         history_revisions: how far back a starting node looks for changes, of whatever keys, so
@@ -34,6 +36,7 @@ class GovernanceConfig:
     stream_grace_seconds: float = 0.3
     mass_break_seconds: float = 1.0
     bookmark_seconds: float = 3.0
+    leaderless_seconds: float = 5.0
     sweep_seconds: float = 1.0
     history_events_max: int = 20_000
     history_revisions: int = 5_000

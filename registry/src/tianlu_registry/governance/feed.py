@@ -12,6 +12,7 @@ the old one, which is shown, and says how old it is, until then.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import time
@@ -35,6 +36,8 @@ _BARRIER_KEY = keys.PREFIX + b".barrier"
 _BARRIER_AFTER_SECONDS = 0.05
 _RELOAD_PAUSE_SECONDS = 0.2
 _CATCH_UP_SECONDS = 5.0
+_NEAR_SECONDS = 0.5
+"""Within it a node that was just asked by another node's subscriber has usually caught up."""
 _CATCH_UP_POLL_SECONDS = 0.002
 
 _NEWEST = RangeRequest(key=_BARRIER_KEY, count_only=True)
@@ -151,6 +154,24 @@ class ViewFeed:
                 f"tianlu: this node's catalogue is at revision {self.revision}, "
                 f"not yet at {revision}; try again or ask for less"
             ) from late
+
+    async def will_reach(self, revision: int) -> bool:
+        """Wait until the view shows a revision that somebody holds.
+
+        Returns:
+            False if the store does not have it: the history that it belongs to was lost. Only the
+            store as a whole can say that; a node that is behind cannot.
+
+        Raises:
+            Unavailable: this node stays behind the store; another may be nearer.
+        """
+        with contextlib.suppress(Unavailable):
+            await self.wait_revision(revision, _NEAR_SECONDS)
+            return True
+        if (await self._store.range(_NEWEST)).header.revision < revision:
+            return False
+        await self.wait_revision(revision)
+        return True
 
     async def _wait_revision(self, revision: int) -> None:
         while revision > self.revision:

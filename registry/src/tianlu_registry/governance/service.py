@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine
 from typing import Any, Self
 
@@ -34,6 +35,7 @@ class Governance:
     """
 
     def __init__(self, store: Store, config: GovernanceConfig) -> None:
+        self._store = store
         self.feed = ViewFeed(store, config)
         self.registrar = Registrar(store, self.feed)
         self.sessions = Sessions(store, self.feed, config)
@@ -48,6 +50,7 @@ class Governance:
         """Begin to load the catalogue. Requests wait until it is loaded. Needs a running loop."""
         governance = cls(store, config or GovernanceConfig())
         governance._begin(governance.feed.run(), "catalogue-feed")
+        governance._begin(governance._heed_leader(), "catalogue-leader")
         governance._begin(governance._housekeeping(), "catalogue-housekeeping")
         return governance
 
@@ -76,6 +79,13 @@ class Governance:
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(_log_failure)
         self._tasks.append(task)
+
+    async def _heed_leader(self) -> None:
+        """Keep apart from the housekeeping, which may wait for a leader."""
+        while True:
+            await asyncio.sleep(self._config.sweep_seconds)
+            known = self._store.status().leader_id != 0
+            self.subscriptions.note_leader(known, time.monotonic())
 
     async def _housekeeping(self) -> None:
         while True:

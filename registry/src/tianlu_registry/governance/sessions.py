@@ -4,6 +4,10 @@ A session is a lease. While a stream renews it, the session is alive. When the l
 without the session being closed, its instances turn suspect after a short grace; the next
 renewal, by whatever way, clears that. The lease alone decides when they are removed.
 
+A client whose stream breaks here may have opened another one at another node, which this node
+cannot know: the mark that it then writes is wrong. The node that has the stream sees the mark in
+its view and takes it back at once; this node marks each break once only, so they do not quarrel.
+
 For each session one task brings the stored marks to what is wanted (`_reconcile`), so marks of
 one session are never written by two at a time, and a reconnect in the middle is seen before the
 task ends.
@@ -20,11 +24,12 @@ import logging
 import time
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from tianlu._proto.etcd.rpc_pb2 import LeaseGrantRequest, LeaseRevokeRequest
 from tianlu._proto.v1.model_pb2 import Health
 from tianlu_registry.catalog import plans, suspicion, validate
+from tianlu_registry.catalog.history import RevisionChanges
 from tianlu_registry.catalog.keys import InstanceName
 from tianlu_registry.engine.store import Store
 from tianlu_registry.errors import LeaseNotFound, RegistryError, SessionNotFound
@@ -46,13 +51,15 @@ class _Session:
     """What this node knows of a session's streams.
 
     Invariant: `broken_at` is set only while there is no stream and none has renewed since.
+    `break_marked`: the instances have been marked for the break at `broken_at`.
     """
 
-    __slots__ = ("broken_at", "streams", "task")
+    __slots__ = ("break_marked", "broken_at", "streams", "task")
 
     def __init__(self) -> None:
         self.streams = 0
         self.broken_at: float | None = None
+        self.break_marked = False
         self.task: asyncio.Task[None] | None = None
 
 
@@ -83,6 +90,7 @@ class Sessions:
         self._census = _Census(())
         self._draining = False
         self.marked = {"suspect": 0, "alive": 0}  # instances, since this node started
+        feed.on_changes(self._changed)
 
     # What clients ask for
 
@@ -145,7 +153,7 @@ class Sessions:
         session.streams -= 1
         if session.streams > 0 or self._draining:
             return
-        session.broken_at = time.monotonic()
+        session.broken_at, session.break_marked = time.monotonic(), False
         self._ensure_reconciled(session_id)
 
     def drain(self) -> None:
@@ -178,6 +186,14 @@ class Sessions:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     # Marks
+
+    def _changed(self, revisions: Sequence[RevisionChanges]) -> None:
+        """Take back marks on sessions whose streams are here."""
+        for revision in revisions:
+            for change in revision.changes:
+                session = self._sessions.get(change.suspected_session)
+                if session is not None and session.streams > 0 and not self._draining:
+                    self._ensure_reconciled(change.suspected_session)
 
     def _ensure_reconciled(self, session_id: int) -> None:
         session = self._sessions.setdefault(session_id, _Session())
@@ -214,6 +230,8 @@ class Sessions:
         if self._draining or not self._feed.ready:
             return False
         suspect = session.broken_at is not None
+        if suspect and session.break_marked:
+            return False
         targets = [
             entry.name
             for entry in self._feed.view.of_session(session_id)
@@ -222,25 +240,30 @@ class Sessions:
         if not targets:
             return False
         try:
-            await self._write(session_id, targets, suspect)
+            written = await self._write(session_id, targets, suspect)
         except LeaseNotFound:
             return False  # the session has ended, and with it its instances
         except RegistryError as error:
             logger.warning("session.marks_failed id=%d reason=%s", session_id, error)
             await asyncio.sleep(_RETRY_PAUSE_SECONDS)
         else:
+            session.break_marked = suspect and written
             liveness = "suspect" if suspect else "alive"
             self.marked[liveness] += len(targets)
             logger.info("session.%s id=%d instances=%d", liveness, session_id, len(targets))
         return True
 
-    async def _write(self, session_id: int, targets: list[InstanceName], suspect: bool) -> None:
+    async def _write(self, session_id: int, targets: list[InstanceName], suspect: bool) -> bool:
+        """Write marks. Return whether all were written: the others have left or moved."""
         findings = list(self._findings(targets, suspect))
+        all_written = True
         for first in range(0, len(findings), plans.MARKS_MAX):
             batch = findings[first : first + plans.MARKS_MAX]
             response = await self._store.txn(plans.mark(session_id, batch))
+            all_written = all_written and response.succeeded
             # Also after a failed comparison, so that the next attempt sees what has changed.
             await self._feed.wait_revision(response.header.revision)
+        return all_written
 
     def _findings(
         self, targets: list[InstanceName], suspect: bool

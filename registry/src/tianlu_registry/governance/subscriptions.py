@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 
 from tianlu_registry.catalog import messages
 from tianlu_registry.catalog.entries import ServiceSnapshot
 from tianlu_registry.catalog.history import RevisionChanges, WatchFilter
-from tianlu_registry.errors import Stopped, TooManyRequests, Unavailable
+from tianlu_registry.errors import NoLeader, Stopped, TooManyRequests
 from tianlu_registry.governance.config import GovernanceConfig
 from tianlu_registry.governance.feed import ViewFeed
 from tianlu_registry.governance.groups import Encoding, Group, GroupIndex
 from tianlu_registry.governance.wallclock import now_ms
+
+logger = logging.getLogger(__name__)
 
 
 class Subscription:
@@ -68,7 +71,8 @@ class Subscription:
         back-pressure there is, and all that is needed.
 
         Raises:
-            Unavailable: the catalogue is not ready in time.
+            Unavailable: the catalogue is not ready in time, or behind what the subscriber holds.
+            NoLeader: this node has lost the others; what it knows may be old.
             Stopped: the registry stops; the subscriber resumes at another node.
         """
         self._position = await self._resumed_position()
@@ -114,14 +118,16 @@ class Subscription:
         return None
 
     async def _resumed_position(self) -> int:
-        """Return the revision that the subscriber holds, or -1 if it needs a snapshot."""
+        """Return the revision that the subscriber holds, or -1 if it needs a snapshot.
+
+        Raises:
+            Unavailable: this node is behind the node that the subscriber was at.
+        """
         feed, revision = self._owner.feed, self._resume_revision
         await feed.wait_ready()
-        if revision > feed.revision:
-            # It was served by a node that is ahead of this one, or before the data was reset.
-            with contextlib.suppress(Unavailable):
-                await feed.wait_revision(revision)
-        if not revision or revision > feed.revision or not feed.reaches(revision):
+        if revision > feed.revision and not await feed.will_reach(revision):
+            return -1  # what it holds was lost with the data
+        if not revision or not feed.reaches(revision):
             return -1
         self.sent_revision = revision
         # It counts as out of touch until it hears from us: a first bookmark must not wait.
@@ -152,6 +158,8 @@ class Subscriptions:
         self._subscriptions: dict[Subscription, None] = {}
         self._appliers: set[asyncio.Future[None]] = set()
         self._closed = False
+        self._leaderless_since: float | None = None
+        self._lost = False
         feed.on_changes(self._changed)
         feed.on_reload(self._reloaded)
 
@@ -187,9 +195,11 @@ class Subscriptions:
             self.wake_appliers()
 
     def check_open(self) -> None:
-        """Raises: Stopped: this node is stopping."""
+        """Raises: Stopped: this node is stopping; NoLeader: it has had no leader for long."""
         if self._closed:
             raise Stopped
+        if self._lost:
+            raise NoLeader
 
     def close(self) -> None:
         """End all streams with `Stopped`."""
@@ -197,6 +207,26 @@ class Subscriptions:
         for group in self._index.all():
             group.wake()
         self.wake_appliers()
+
+    def note_leader(self, known: bool, now: float) -> None:
+        """Say whether this node knows a leader; call it every second or so.
+
+        After `leaderless_seconds` without one all subscribers are sent away, and further ones
+        refused until there is one: a node that has lost the others would go on telling them, with
+        every bookmark, that an old view is current.
+        """
+        if known:
+            self._leaderless_since = None
+        elif self._leaderless_since is None:
+            self._leaderless_since = now
+        lost = self._leaderless_since is not None and (
+            now - self._leaderless_since >= self.config.leaderless_seconds
+        )
+        if lost and not self._lost:
+            logger.warning("subscribers.sent_away count=%d reason=no_leader", len(self))
+            for group in self._index.all():
+                group.wake()
+        self._lost = lost
 
     def matching(self, namespace: str, service: str) -> list[Subscription]:
         """Return the subscribers of a service; an empty name stands for any."""
