@@ -45,7 +45,7 @@ class Writer(threading.Thread):
         self.acknowledged: dict[str, int] = {}
         self.asked = 0
         self.failures: Counter[str] = Counter()
-        self._clients = [Client(address, 2.0) for address in addresses]
+        self._clients = [Client(address, 1.0) for address in addresses]
         self._stopped = threading.Event()
 
     def run(self) -> None:
