@@ -50,6 +50,11 @@ def rebuild(records: Iterable[tuple[bytes, bytes]]) -> Restored:
     return Restored(entries, leases, packed >> MAIN_SHIFT)
 
 
+def is_dead(entry: int | KeyHistory) -> bool:
+    """Whether a key has only history, no value."""
+    return isinstance(entry, KeyHistory) and bool(entry.revisions[-1] & TOMBSTONE)
+
+
 def _extended(entry: int | KeyHistory | None, packed: int, kv: KeyValue) -> KeyHistory:
     """Return a key's history with one more revision."""
     if entry is None:

@@ -32,6 +32,7 @@ META_SNAPSHOT = b"snapshot"
 FORMAT = b"tianlu-registry-backend 1"
 
 _TABLES_MAX = 8
+_PAGE_BYTES_MAX = 64 << 10  # the map is made of whole pages, whatever the machine's are
 _POSITION = Struct(">QQ")
 LEASE_KEY = Struct(">q")
 
@@ -63,7 +64,7 @@ def open_environment(path: Path, *, map_bytes: int = 0, readonly: bool = False) 
         return lmdb.open(
             str(path),
             subdir=False,
-            map_size=map_bytes or path.stat().st_size,
+            map_size=map_bytes or -(-path.stat().st_size // _PAGE_BYTES_MAX) * _PAGE_BYTES_MAX,
             max_dbs=_TABLES_MAX,
             mode=FILE_MODE,
             readonly=readonly,

@@ -70,6 +70,8 @@ class StagedSnapshot:
     def leases(self) -> Iterator[tuple[int, bytes]]:
         """Yield all (lease ID, record)."""
         for key, record in self._items(self._leases):
+            if len(key) != LEASE_KEY.size:
+                raise Corrupt(f"{self.path}: a lease's ID has {len(key)} bytes")
             yield LEASE_KEY.unpack(key)[0], record
 
     def mark_received(self) -> None:
