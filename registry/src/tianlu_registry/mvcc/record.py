@@ -75,6 +75,19 @@ def encode_tombstone(key: bytes, main: int) -> bytes:
     return KeyValue(key=key, mod_revision=main).SerializeToString()
 
 
+def key_of(record: bytes) -> bytes:
+    """Return the key of a record without parsing all of it: it comes first (tag 0x0a, length,
+    key)."""
+    length, position, shift = 0, 1, 0
+    while True:
+        byte = record[position]
+        length |= (byte & 0x7F) << shift
+        position += 1
+        shift += 7
+        if byte < 0x80:
+            return record[position : position + length]
+
+
 def event_of(change: Change, previous: bytes | None = None) -> Event:
     """Return the event of a change.
 
