@@ -16,7 +16,19 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 
 PAGES = {
-    **dict.fromkeys(("instance", "kv", "service", "subscribers", "version", "watch"), ("cli.md",)),
+    **dict.fromkeys(
+        (
+            "cluster",
+            "instance",
+            "kv",
+            "service",
+            "snapshot",
+            "subscribers",
+            "version",
+            "watch",
+        ),
+        ("cli.md",),
+    ),
     **dict.fromkeys(("up", "demo"), ("standalone.md",)),
     "console": ("console.md",),
     "gateway": ("gateway.md", "mesher.md"),

@@ -113,6 +113,15 @@ def _one_line(cell: str) -> str:
     return "".join(one if one.isprintable() else " " for one in cell) or "-"
 
 
+def bytes_text(count: int) -> str:
+    """Return a size as people write it: 29 kB, 1.5 GB."""
+    size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while size >= 1000 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:.1f} {units[0]}" if size < 10 and units[0] != "B" else f"{size:.0f} {units[0]}"
+
+
 def state_of(instance: Instance) -> str:
     """Return the one word that says whether and why not an instance is sent traffic."""
     if instance.isolated:

@@ -60,10 +60,14 @@ _OWN: Final = {
     "instance": "List, register, isolate and remove instances.",
     "watch": "Follow changes as they happen.",
     "subscribers": "List who watches the catalogue, and what each has applied.",
+    "cluster": "See, change and heal the cluster of registry nodes.",
     "kv": "Read and write the registry's raw keys, as etcdctl does.",
     "version": "Print the versions of what is installed.",
 }
 """The SDK's own subcommands, each in the module of this package with its name."""
+
+_FALLBACKS: Final = ("snapshot",)
+"""Those that another distribution, where it is installed, offers whole. Ours are a part of them."""
 
 _SUMMARIES: Final = {
     "up": "Run the whole platform on this machine.",
@@ -72,15 +76,19 @@ _SUMMARIES: Final = {
     "gateway": "Run a gateway: the entrance for traffic from outside.",
     "mesher": "Run a mesher: the proxy for traffic between services on a host.",
     "console": "Run the web console.",
+    "snapshot": "Save, check and restore copies of all that a registry holds.",
 }
 
 
 def subcommands() -> dict[str, Subcommand]:
-    """Return all subcommands by name. Our own win over entry points of the same name."""
+    """Return all subcommands by name. Our own win over entry points of the same name, but for the
+    fallbacks."""
     found = {
         point.name: Subcommand(_SUMMARIES.get(point.name) or _distribution(point), point.load)
         for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)
     }
+    for name in _FALLBACKS:
+        found.setdefault(name, Subcommand(_SUMMARIES[name], _own_loader(name)))
     for name, summary in _OWN.items():
         found[name] = Subcommand(summary, _own_loader(name))
     return found
