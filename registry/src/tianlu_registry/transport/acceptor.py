@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from functools import partial
+from typing import Final
 
 from tianlu_registry.errors import RegistryError, Unavailable
 from tianlu_registry.raft import NO_MEMBER, InstallSnapshot, MemberId, Message
@@ -18,7 +21,7 @@ from tianlu_registry.transport.connection import Connection
 from tianlu_registry.transport.errors import BadPeerMessage, PeerRefused, PeerUnreachable
 from tianlu_registry.transport.frames import Frame, FrameKind
 from tianlu_registry.transport.handler import Admission, PeerHandler, PeerIdentity
-from tianlu_registry.transport.handshake import CALL, LOG, Remote, welcome
+from tianlu_registry.transport.handshake import CALL, LOG, Remote, silent_checks_max, welcome
 from tianlu_registry.transport.limits import TransportLimits
 from tianlu_registry.transport.snapshot_receiver import SnapshotReceiver
 from tianlu_registry.transport.status import PeerCounters
@@ -26,6 +29,11 @@ from tianlu_registry.transport.tasks import TaskSet
 from tianlu_registry.transport.tls import PeerTls, describe_tls_error
 
 logger = logging.getLogger(__name__)
+
+STRANGER_BYTES_MAX: Final = 64 * 1024
+"""A frame of somebody who is no member yet."""
+
+STRANGER_CALLS_MAX: Final = 4
 
 
 class Acceptor:
@@ -68,6 +76,8 @@ class Acceptor:
         self._counters_of = counters_of
         self._on_member_seen = on_member_seen
         self._serving = 0
+        self._strangers = 0
+        self._unknown: dict[asyncio.Task[None], socket.socket] = {}
         self._logs: dict[MemberId, Connection] = {}
 
     @property
@@ -78,16 +88,29 @@ class Acceptor:
     def accept(self, sock: socket.socket, address: PeerAddress, origin: str) -> None:
         """Serve a new socket, or close it if there are too many."""
         if self._serving >= self._limits.connections_max:
-            sock.close()
             self._change_log.warning("peer_connections_full", address.url, "too many connections")
-            return
+            if not self._evict_unknown():
+                sock.close()
+                return
         sock.setblocking(False)
         self._serving += 1
         task = self._tasks.spawn(self._serve(sock, address, origin), "peer-serve")
+        self._unknown[task] = sock
         task.add_done_callback(self._on_served)
 
-    def _on_served(self, _task: asyncio.Task[None]) -> None:
+    def _evict_unknown(self) -> bool:
+        """End the connection that has been longest in its handshake; False if there is none."""
+        for task in self._unknown:
+            if not task.cancelling():
+                task.cancel()
+                return True
+        return False
+
+    def _on_served(self, task: asyncio.Task[None]) -> None:
         self._serving -= 1
+        sock = self._unknown.pop(task, None)
+        if sock is not None and task.cancelled():
+            sock.close()  # it may have been cancelled before its first step
 
     async def _serve(self, sock: socket.socket, address: PeerAddress, origin: str) -> None:
         connection = Connection(self._loop, self._connections)
@@ -96,12 +119,12 @@ class Acceptor:
         except (RegistryError, OSError, TimeoutError) as error:
             self._change_log.warning("peer_not_accepted", origin, _describe(error))
             connection.close(flush=isinstance(error, PeerRefused))
-            sock.close()
             return
         except BaseException:
             connection.close()
-            sock.close()
             raise
+        finally:
+            self._forget_unknown()
         try:
             await self._serve_kind(connection, remote)
         except RegistryError as error:
@@ -109,6 +132,11 @@ class Acceptor:
         finally:
             connection.close()
             self._note_end(connection, remote)
+
+    def _forget_unknown(self) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._unknown.pop(task, None)
 
     async def _open(
         self, connection: Connection, sock: socket.socket, address: PeerAddress
@@ -121,11 +149,27 @@ class Acceptor:
         async with asyncio.timeout(self._limits.handshake_seconds):
             context = self._tls.server_context() if address.is_tls and self._tls else None
             await self._loop.connect_accepted_socket(lambda: connection, sock, ssl=context)
-            if context is not None and self._tls is not None:
-                _check_certificate(self._tls, connection)
-            remote = await welcome(connection, self._identity, self._admit)
-        connection.accept_frames(self._limits.frame_bytes_max)
+            admit = partial(self._refusal, connection.ssl_object)
+            remote = await welcome(connection, self._identity, admit)
+        connection.establish(self._frame_bytes_max(remote), silent_checks_max(remote.kind))
         return remote
+
+    def _refusal(self, ssl_object: ssl.SSLObject | None, member: MemberId) -> str | None:
+        """Say why a member or stranger whose HELLO fits is not let in, or None."""
+        if ssl_object is not None and self._tls is not None:
+            refusal = self._tls.refusal(ssl_object)
+            if refusal is not None:
+                return refusal
+        if member != NO_MEMBER:
+            return self._admit(member)
+        if self._strangers >= self._limits.stranger_connections_max:
+            return "too many connections of strangers"
+        return None
+
+    def _frame_bytes_max(self, remote: Remote) -> int:
+        if remote.member == NO_MEMBER:
+            return STRANGER_BYTES_MAX
+        return self._limits.frame_bytes_max
 
     async def _serve_kind(self, connection: Connection, remote: Remote) -> None:
         """Handle the connection until it ends."""
@@ -176,16 +220,19 @@ class Acceptor:
                 raise Unavailable(f"tianlu: {method} is for members of the cluster only")
             return await self._handler.on_call(member, method, payload)
 
+        is_stranger = member == NO_MEMBER
         answerer = Answerer(
             connection,
             answer,
             tasks=self._tasks,
-            calls_max=self._limits.calls_max,
+            calls_max=STRANGER_CALLS_MAX if is_stranger else self._limits.calls_max,
             frame_bytes_max=self._limits.frame_bytes_max,
         )
+        self._strangers += is_stranger
         try:
             await connection.closed
         finally:
+            self._strangers -= is_stranger
             answerer.on_closed()
 
     def _note_end(self, connection: Connection, remote: Remote) -> None:
@@ -194,12 +241,6 @@ class Acceptor:
             self._change_log.warning(
                 "peer_misbehaved", f"{remote.member:x}", _describe(connection.error)
             )
-
-
-def _check_certificate(tls: PeerTls, connection: Connection) -> None:
-    if connection.ssl_object is None:
-        raise PeerUnreachable("tianlu: the connection was lost")
-    tls.check_dialler(connection.ssl_object)
 
 
 def _describe(error: Exception) -> str:

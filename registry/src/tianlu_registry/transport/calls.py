@@ -83,13 +83,19 @@ class Caller:
         self._waiting[number] = answered
         try:
             async with asyncio.timeout_at(deadline):
-                await self._connection.drain()
-                self._connection.write(FrameKind.CALL, request)
+                await self._write(request)
                 return await answered
         except TimeoutError as error:
             raise RequestTimeout from error
         finally:
             del self._waiting[number]
+
+    async def _write(self, request: bytes) -> None:
+        try:
+            await self._connection.drain()
+        except RegistryError as error:
+            raise PeerUnreachable(str(error)) from error
+        self._connection.write(FrameKind.CALL, request)
 
     def on_closed(self, error: RegistryError) -> None:
         """Fail who waits: the connection has ended."""
@@ -114,9 +120,10 @@ class Caller:
 
 
 class Answerer:
-    """The answering end: runs each call as a task, at most `calls_max` at a time.
+    """The answering end: runs each call as a task.
 
-    While the caller does not read its answers, no further calls are read from it.
+    No further calls are read while `calls_max` of them run, or their payloads are as large as a
+    frame may be, or the caller does not read its answers.
 
     Args:
         connection: of kind CALL, after its handshake.
@@ -138,8 +145,9 @@ class Answerer:
         self._tasks = tasks
         self._calls_max = calls_max
         self._frame_bytes_max = frame_bytes_max
-        self._running: set[asyncio.Task[None]] = set()
-        connection.on_writable(connection.resume_reading)
+        self._running: dict[asyncio.Task[None], int] = {}
+        self._running_bytes = 0
+        connection.on_writable(self._regulate)
         connection.set_sink(self._on_frames)
 
     def on_closed(self) -> None:
@@ -151,15 +159,26 @@ class Answerer:
         for kind, body in frames:
             if kind != FrameKind.CALL:
                 raise BadPeerMessage(f"tianlu: a frame of kind {kind} among calls")
-            self._on_call(_parse_call(body))
+            task = self._tasks.spawn(self._run(_parse_call(body)), "peer-call")
+            self._running[task] = len(body)
+            self._running_bytes += len(body)
+            task.add_done_callback(self._on_done)
+        self._regulate()
 
-    def _on_call(self, call: pb.PeerCall) -> None:
-        if len(self._running) >= self._calls_max:
-            self._write(_failure(call.id, TooManyRequests()))
-            return
-        task = self._tasks.spawn(self._run(call), f"peer-call-{call.method}")
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        self._running_bytes -= self._running.pop(task)
+        self._regulate()
+
+    def _regulate(self) -> None:
+        """Read on, or let the caller wait."""
+        if (
+            self._connection.is_writable
+            and len(self._running) < self._calls_max
+            and self._running_bytes < self._frame_bytes_max
+        ):
+            self._connection.resume_reading()
+        else:
+            self._connection.pause_reading()
 
     async def _run(self, call: pb.PeerCall) -> None:
         try:
@@ -180,8 +199,6 @@ class Answerer:
         if len(data) >= self._frame_bytes_max:
             data = _failure(answer.id, RequestTooLarge()).SerializeToString()
         self._connection.write(FrameKind.ANSWER, data)
-        if not self._connection.is_writable:
-            self._connection.pause_reading()
 
 
 def rebuild_error(name: str, text: str) -> RegistryError:

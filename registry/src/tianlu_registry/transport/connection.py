@@ -1,7 +1,7 @@
 """One connection, either end: frames in and out, and whether the other side is still there.
 
-Both ends send a PING at every `check` and count what they hear: after SILENT_CHECKS checks without
-a byte the connection is closed. Hearing depends neither on how much waits to be sent nor on how
+Both ends send a PING at every `check` and count what they hear: after some checks without a
+byte the connection is closed. Hearing depends neither on how much waits to be sent nor on how
 long a frame is, so a slow link is not taken for a dead one; a peer that is stopped, or cut off in
 either direction, is noticed by whichever end hears nothing and by the other when the first one
 closes. Checks are counted, not seconds: a process that was itself suspended listens before it
@@ -35,6 +35,11 @@ from tianlu_registry.transport.status import PeerCounters
 logger = logging.getLogger(__name__)
 
 SILENT_CHECKS: Final = 4
+"""Where consensus messages go."""
+
+SILENT_CHECKS_PATIENT: Final = 16
+"""Where a broken connection costs more than a late answer: calls and raft_snapshots."""
+
 HANDSHAKE_BYTES_MAX: Final = 4096
 """A frame of somebody who has not said who it is."""
 
@@ -71,8 +76,11 @@ class Connection(asyncio.Protocol):
         self._writable.set()
         self._on_writable: Callable[[], None] | None = None
         self._silent_checks = 0
+        self._checks = 0
         self._reading_paused = False
         self._greeted = False
+        self._silent_checks_max = 0
+        self._sent_since_check = False
         self.error: RegistryError | None = None
         """Why it ended; None while it lives."""
 
@@ -158,9 +166,10 @@ class Connection(asyncio.Protocol):
             return None
         return cast("ssl.SSLObject | None", self._transport.get_extra_info("ssl_object"))
 
-    def accept_frames(self, frame_bytes_max: int) -> None:
-        """End the handshake: larger frames may come."""
+    def establish(self, frame_bytes_max: int, silent_checks_max: int) -> None:
+        """End the handshake: larger frames may come, and the other side must be heard."""
         self._reader.frame_bytes_max = frame_bytes_max
+        self._silent_checks_max = silent_checks_max
 
     def set_sink(self, sink: FrameSink) -> None:
         """Give frames to `sink` from now on, instead of to `receive`.
@@ -211,6 +220,7 @@ class Connection(asyncio.Protocol):
             self._greeted = True
             self._transport.write(PREFACE)
         self.traffic.bytes_sent += size
+        self._sent_since_check = True
         self._transport.writelines(buffers)
 
     async def drain(self) -> None:
@@ -237,15 +247,19 @@ class Connection(asyncio.Protocol):
                 self._transport.resume_reading()
 
     def check(self) -> None:
-        """Close it if nothing was heard for SILENT_CHECKS calls; else show that we are here."""
-        if not self.is_open or not self._greeted:
+        """Close it if nothing was heard for too many calls; else show that we are here."""
+        if self._transport is None or self.error is not None or not self._silent_checks_max:
             return  # the handshake has a deadline of its own
-        if self._silent_checks >= SILENT_CHECKS and not self._reading_paused:
+        if self._silent_checks >= self._silent_checks_max and not self._reading_paused:
             self.close(PeerUnreachable("tianlu: the connection is dead: nothing was heard on it"))
             return
         self._silent_checks += 1
-        if self._transport is not None and self._transport.get_write_buffer_size() == 0:
+        self._checks += 1
+        # What was sent shows as much as a PING; one now and then measures the round trip.
+        is_due = not self._sent_since_check or self._checks % SILENT_CHECKS == 0
+        if is_due and self._transport.get_write_buffer_size() == 0:
             self.write(FrameKind.PING, _TIME.pack(self._loop.time()))
+        self._sent_since_check = False
 
     def close(self, error: RegistryError | None = None, *, flush: bool = False) -> None:
         """End it.

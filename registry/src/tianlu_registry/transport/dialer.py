@@ -13,7 +13,7 @@ from tianlu_registry.transport.addresses import PeerAddress
 from tianlu_registry.transport.connection import Connection
 from tianlu_registry.transport.errors import PeerRefused, PeerUnreachable
 from tianlu_registry.transport.handler import PeerIdentity
-from tianlu_registry.transport.handshake import Remote, greet
+from tianlu_registry.transport.handshake import Remote, greet, silent_checks_max
 from tianlu_registry.transport.limits import TransportLimits
 from tianlu_registry.transport.tls import PeerTls, describe_tls_error
 
@@ -49,17 +49,18 @@ class Dialer:
         self._make = make
 
     async def dial(self, kind: int) -> tuple[Connection, Remote]:
-        """Connect to the next URL and shake hands. Bounded by `handshake_seconds`.
+        """Connect to the next URL and shake hands, within the limits' time.
 
         Raises:
             RegistryError: why there is no connection, with the URL.
         """
         url = next(self._urls)
         try:
-            async with asyncio.timeout(self._limits.handshake_seconds):
-                address = PeerAddress.parse(url)
+            address = PeerAddress.parse(url)
+            # A lost SYN is repeated ever more slowly by the kernel, so attempts are short.
+            async with asyncio.timeout(self._limits.connect_seconds):
                 connection = await self._connect(address)
-                remote = await self._greet(connection, kind)
+            remote = await self._greet(connection, kind)
         except TimeoutError as error:
             raise PeerUnreachable(f"tianlu: {url}: no answer in time") from error
         except OSError as error:
@@ -70,12 +71,13 @@ class Dialer:
             raise PeerRefused(_at(url, error)) from error
         except RegistryError as error:
             raise PeerUnreachable(_at(url, error)) from error
-        connection.accept_frames(self._limits.frame_bytes_max)
+        connection.establish(self._limits.frame_bytes_max, silent_checks_max(kind))
         return connection, remote
 
     async def _greet(self, connection: Connection, kind: int) -> Remote:
         try:
-            return await greet(connection, self._identity, kind, self._receiver)
+            async with asyncio.timeout(self._limits.handshake_seconds):
+                return await greet(connection, self._identity, kind, self._receiver)
         except BaseException:
             connection.close()
             raise

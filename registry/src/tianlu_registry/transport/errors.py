@@ -11,6 +11,8 @@ RegistryError
 
 from __future__ import annotations
 
+from typing import Final
+
 from tianlu_registry.errors import InputError, RegistryError, Unavailable
 
 
@@ -32,3 +34,11 @@ class BadPeerMessage(InputError):
 
 class CannotListen(RegistryError):
     text = "tianlu: cannot listen for members"
+
+
+_LINE_CHARS_MAX: Final = 256
+
+
+def one_line(text: str) -> str:
+    """Return what the other side has written as one short line, fit for a log."""
+    return "".join(c if c.isprintable() else "?" for c in text[:_LINE_CHARS_MAX])

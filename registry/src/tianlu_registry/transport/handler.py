@@ -63,7 +63,8 @@ class PeerHandler(Protocol):
     async def on_call(self, sender: MemberId, method: str, payload: bytes) -> bytes:
         """Answer a member's request.
 
-        It is cancelled when the caller's time is over or its connection has ended.
+        It is cancelled when the caller's time is over, its connection has ended, or the transport
+        stops.
 
         Args:
             sender: 0 for a stranger, who is only heard with the methods open to strangers.
@@ -76,7 +77,8 @@ class PeerHandler(Protocol):
     async def on_snapshot(self, message: InstallSnapshot, path: Path) -> bool:
         """Take a raft_snapshot whose data is complete and verified. One at a time.
 
-        The file is the handler's now: it moves or deletes it.
+        The file is the handler's now: it moves or deletes it. It is cancelled when the transport
+        stops, and only then.
 
         Returns:
             Whether it was installed, or is no longer needed.
@@ -84,7 +86,8 @@ class PeerHandler(Protocol):
         ...
 
     def on_snapshot_sent(self, member: MemberId, *, installed: bool) -> None:
-        """The sending that `Transport.send_snapshot` began has ended. Once for each."""
+        """The sending that `Transport.send_snapshot` began has ended. Once for each, but for those
+        that a newer one to the same member replaced."""
 
 
 Admission = Callable[[MemberId], str | None]

@@ -15,8 +15,12 @@ from google.protobuf.message import DecodeError
 
 from tianlu._proto.v1 import peer_pb2 as pb
 from tianlu_registry.raft import NO_MEMBER, MemberId
-from tianlu_registry.transport.connection import Connection
-from tianlu_registry.transport.errors import BadPeerMessage, PeerRefused
+from tianlu_registry.transport.connection import (
+    SILENT_CHECKS,
+    SILENT_CHECKS_PATIENT,
+    Connection,
+)
+from tianlu_registry.transport.errors import BadPeerMessage, PeerRefused, one_line
 from tianlu_registry.transport.frames import VERSION, FrameKind
 from tianlu_registry.transport.handler import Admission, PeerIdentity
 
@@ -25,7 +29,6 @@ SNAPSHOT: Final = pb.PEER_CONNECTION_KIND_SNAPSHOT
 CALL: Final = pb.PEER_CONNECTION_KIND_CALL
 KINDS: Final[AbstractSet[int]] = {LOG, SNAPSHOT, CALL}
 
-_TEXT_MAX: Final = 256
 _M = TypeVar("_M", pb.PeerHello, pb.PeerWelcome)
 
 
@@ -41,6 +44,11 @@ class Remote:
     member: MemberId
     release: str
     kind: int
+
+
+def silent_checks_max(kind: int) -> int:
+    """Return how long a connection of that kind may be silent; see `Connection.check`."""
+    return SILENT_CHECKS if kind == LOG else SILENT_CHECKS_PATIENT
 
 
 async def greet(
@@ -66,12 +74,12 @@ async def greet(
     _, body = await connection.receive(FrameKind.WELCOME)
     welcome = _parse(pb.PeerWelcome, body)
     if welcome.refusal:
-        raise PeerRefused(f"tianlu: refused: {_printable(welcome.refusal)}")
+        raise PeerRefused(f"tianlu: refused: {one_line(welcome.refusal)}")
     if connection.peer_version != VERSION:
         raise PeerRefused(f"tianlu: {_version_mismatch(connection.peer_version)}")
     if receiver != NO_MEMBER and welcome.member != receiver:
         raise PeerRefused(f"tianlu: member {welcome.member:x} listens there, not {receiver:x}")
-    return Remote(welcome.cluster_id, MemberId(welcome.member), _printable(welcome.release), kind)
+    return Remote(welcome.cluster_id, MemberId(welcome.member), one_line(welcome.release), kind)
 
 
 async def welcome(connection: Connection, identity: PeerIdentity, admit: Admission) -> Remote:
@@ -89,12 +97,12 @@ async def welcome(connection: Connection, identity: PeerIdentity, admit: Admissi
     if connection.peer_version != VERSION:
         refusal: str | None = _version_mismatch(connection.peer_version)
     else:
-        refusal = misfit(hello, identity) or _admission(admit, hello)
+        refusal = misfit(hello, identity) or admit(MemberId(hello.sender))
     answer.refusal = refusal or ""
     connection.write(FrameKind.WELCOME, answer.SerializeToString())
     if refusal:
         raise PeerRefused(f"tianlu: member {hello.sender:x} was refused: {refusal}")
-    return Remote(hello.cluster_id, MemberId(hello.sender), _printable(hello.release), hello.kind)
+    return Remote(hello.cluster_id, MemberId(hello.sender), one_line(hello.release), hello.kind)
 
 
 def misfit(hello: pb.PeerHello, identity: PeerIdentity) -> str | None:
@@ -113,10 +121,6 @@ def misfit(hello: pb.PeerHello, identity: PeerIdentity) -> str | None:
     return None
 
 
-def _admission(admit: Admission, hello: pb.PeerHello) -> str | None:
-    return admit(MemberId(hello.sender)) if hello.sender else None
-
-
 def _version_mismatch(version: int) -> str:
     return f"one side speaks version {version} of the peer protocol, the other version {VERSION}"
 
@@ -126,8 +130,3 @@ def _parse(kind: type[_M], body: bytes) -> _M:
         return kind.FromString(body)
     except DecodeError as error:
         raise BadPeerMessage("tianlu: a handshake that cannot be parsed") from error
-
-
-def _printable(text: str) -> str:
-    """Return one short line, whatever the other side sent."""
-    return "".join(c if c.isprintable() else "?" for c in text[:_TEXT_MAX])

@@ -18,8 +18,9 @@ class TransportLimits:
         dead_after_seconds: a connection on which nothing was heard for about this long is closed.
             An election timeout is right: later, and a leader goes on sending into a dead
             connection after its followers have given it up. Pings go out four times as often.
-        handshake_seconds: from accepting or dialling a connection to the end of its handshake, TLS
-            included.
+            Call and snapshot connections, of which less depends, wait four times as long.
+        connect_seconds: one attempt to connect, TLS included.
+        handshake_seconds: from then to the end of the handshake; for who accepts, TLS included.
         reconnect_seconds_min, reconnect_seconds_max: the wait between attempts doubles from the
             first to the second; jitter takes up to half of it away.
         send_queue_bytes_max: encoded messages that wait for one member's connection. Four times
@@ -29,10 +30,11 @@ class TransportLimits:
         send_queue_messages_max: the same in messages.
         frame_bytes_max: one frame. An AppendEntries holds 1 MiB, or one larger entry; a call's
             answer may be a long list.
-        connections_max: connections accepted at a time, of all kinds. Further ones are closed at
-            once.
-        calls_max: calls under way per connection. Further ones are answered `TooManyRequests`,
-            by the caller's own side.
+        connections_max: connections accepted at a time, of all kinds. A further one takes the place
+            of the oldest that has not said who it is, or is closed at once.
+        stranger_connections_max: connections of who is no member yet.
+        calls_max: calls under way per connection. The caller's side refuses further ones with
+            `TooManyRequests`; the other side reads no further ones.
         snapshot_bytes_per_second: the pace at which one raft_snapshot is sent.
         snapshot_bytes_max: the size of an incoming raft_snapshot.
         snapshots_outgoing_max: raft_snapshots sent at a time; further ones wait.
@@ -41,6 +43,7 @@ class TransportLimits:
     """
 
     dead_after_seconds: float = 1.0
+    connect_seconds: float = 2.0
     handshake_seconds: float = 5.0
     reconnect_seconds_min: float = 0.05
     reconnect_seconds_max: float = 1.0
@@ -48,6 +51,7 @@ class TransportLimits:
     send_queue_messages_max: int = 4096
     frame_bytes_max: int = 64 * MIB
     connections_max: int = 256
+    stranger_connections_max: int = 16
     calls_max: int = 1024
     snapshot_bytes_per_second: int = 128 * MIB
     snapshot_bytes_max: int = 64 * 1024 * MIB

@@ -59,6 +59,7 @@ class SnapshotReceiver:
         self._workers = workers
         self._busy = asyncio.Lock()
         self._current: tuple[MemberId, Connection] | None = None
+        self._installed: SnapshotId | None = None
 
     async def receive(self, connection: Connection, member: MemberId) -> None:
         """Serve a connection of kind SNAPSHOT until it ends.
@@ -73,6 +74,11 @@ class SnapshotReceiver:
             self._current[1].close(PeerUnreachable("tianlu: the member began anew"))
             async with self._busy:
                 pass
+        if snapshot_id == self._installed:  # the sender has not heard of it
+            _resume(connection, offset=snapshot_id.size)
+            _result(connection, installed=True)
+            await connection.closed
+            return
         if self._busy.locked():
             _resume(connection, refusal="another raft_snapshot is being received")
             await connection.closed
@@ -130,7 +136,8 @@ class SnapshotReceiver:
         if path is None:
             _result(connection, installed=False, reason="its data is damaged", retry=True)
             return
-        await self._install(connection, message, path)
+        if await self._install(connection, message, path):
+            self._installed = snapshot_id
 
     async def _take_data(self, connection: Connection, partial: PartialFile, size: int) -> None:
         while partial.size < size:
@@ -139,7 +146,7 @@ class SnapshotReceiver:
                 raise BadPeerMessage("tianlu: a raft_snapshot of another size than was offered")
             await self._work(lambda piece=piece: partial.write(piece))  # type: ignore[misc]
 
-    async def _install(self, connection: Connection, message: InstallSnapshot, path: Path) -> None:
+    async def _install(self, connection: Connection, message: InstallSnapshot, path: Path) -> bool:
         try:
             installed = await self._handler.on_snapshot(message, path)
         except Exception:
@@ -150,6 +157,7 @@ class SnapshotReceiver:
         )
         reason = "" if installed else "it could not be installed; see that member's log"
         _result(connection, installed=installed, reason=reason)
+        return installed
 
     async def _work(self, work: Callable[[], _T]) -> _T:
         return await self._loop.run_in_executor(self._workers, work)
@@ -160,6 +168,8 @@ def _resume(connection: Connection, *, offset: int = 0, refusal: str = "") -> No
     connection.write(FrameKind.SNAPSHOT_RESUME, answer.SerializeToString())
 
 
-def _result(connection: Connection, *, installed: bool, reason: str, retry: bool = False) -> None:
+def _result(
+    connection: Connection, *, installed: bool, reason: str = "", retry: bool = False
+) -> None:
     answer = pb.PeerSnapshotResult(installed=installed, reason=reason, retry=retry)
     connection.write(FrameKind.SNAPSHOT_RESULT, answer.SerializeToString())

@@ -18,7 +18,12 @@ from tianlu_registry.raft import InstallSnapshot
 from tianlu_registry.transport.codec import to_proto
 from tianlu_registry.transport.connection import Connection
 from tianlu_registry.transport.dialer import Backoff, Dialer
-from tianlu_registry.transport.errors import BadPeerMessage, PeerRefused, PeerUnreachable
+from tianlu_registry.transport.errors import (
+    BadPeerMessage,
+    PeerRefused,
+    PeerUnreachable,
+    one_line,
+)
 from tianlu_registry.transport.frames import FrameKind
 from tianlu_registry.transport.handler import CopySnapshot
 from tianlu_registry.transport.handshake import SNAPSHOT
@@ -74,7 +79,7 @@ class SnapshotSender:
                 result = await transfer.attempt()
                 if result.installed:
                     return True
-                reason, may_retry = result.reason, result.retry
+                reason, may_retry = one_line(result.reason), result.retry
             except (RegistryError, OSError) as error:
                 reason, may_retry = str(error), True
             fruitless = 0 if transfer.offset > before else fruitless + 1
@@ -138,7 +143,7 @@ class _Transfer:
         except DecodeError as error:
             raise BadPeerMessage("tianlu: an answer that cannot be parsed") from error
         if resume.refusal:
-            raise PeerRefused(f"tianlu: refused: {resume.refusal}")
+            raise PeerRefused(f"tianlu: refused: {one_line(resume.refusal)}")
         if resume.offset > self._offer.size:
             raise BadPeerMessage("tianlu: more was resumed than was offered")
         return resume.offset

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 
 class TaskSet:
@@ -16,12 +17,12 @@ class TaskSet:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
         """Run `work` until it ends or `cancel_all`."""
         task = self._loop.create_task(work, name=name)
         self._tasks.add(task)
@@ -37,7 +38,7 @@ class TaskSet:
             await asyncio.wait(self._tasks)
             await asyncio.sleep(0)  # their done callbacks
 
-    def _on_done(self, task: asyncio.Task[None]) -> None:
+    def _on_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("peer_task_failed task=%s", task.get_name(), exc_info=error)

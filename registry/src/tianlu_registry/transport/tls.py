@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from tianlu_registry.errors import InvalidArgument
-from tianlu_registry.transport.errors import PeerRefused
 
 logger = logging.getLogger(__name__)
 
@@ -80,23 +79,20 @@ class PeerTls:
         """Return the context for a connection that is dialled now."""
         return self._client.current()
 
-    def check_dialler(self, ssl_object: ssl.SSLObject) -> None:
-        """Compare the certificate of who dialled with the allowed names.
-
-        Raises:
-            PeerRefused: it has other names.
-        """
+    def refusal(self, ssl_object: ssl.SSLObject) -> str | None:
+        """Say why the certificate of who dialled is not accepted: it has other names than are
+        allowed. None if it is."""
         files = self._files
         if not files.allowed_cn and not files.allowed_hostname:
-            return
+            return None
         certificate = ssl_object.getpeercert() or {}
-        if files.allowed_cn and files.allowed_cn not in _common_names(certificate):
-            raise PeerRefused(
-                f"tianlu: a member's certificate has the common name "
-                f"{', '.join(_common_names(certificate)) or 'none'}, not {files.allowed_cn}"
-            )
+        names = _common_names(certificate)
+        if files.allowed_cn and files.allowed_cn not in names:
+            found = ", ".join(names) or "none"
+            return f"your certificate has the common name {found}, not {files.allowed_cn}"
         if files.allowed_hostname and not _is_for(certificate, files.allowed_hostname):
-            raise PeerRefused(f"tianlu: a member's certificate is not for {files.allowed_hostname}")
+            return f"your certificate is not for {files.allowed_hostname}"
+        return None
 
 
 @dataclass

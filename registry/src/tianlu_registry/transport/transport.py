@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -80,7 +81,7 @@ class Transport:
         self._connections: set[Connection] = set()
         self._peers: dict[MemberId, Peer] = {}
         self._peer_tasks: dict[MemberId, asyncio.Task[None]] = {}
-        self._sendings: dict[MemberId, asyncio.Task[None]] = {}
+        self._sendings: dict[MemberId, asyncio.Task[bool]] = {}
         self._flush_due: dict[MemberId, Peer] = {}
         self._unreachable: set[MemberId] = set()
         self._stopped = False
@@ -199,9 +200,10 @@ class Transport:
         if older is not None:
             older.cancel()
         if not self._stopped:
-            self._sendings[message.to] = self._tasks.spawn(
-                self._send_snapshot(message, copy), f"peer-snapshot {message.to:x}"
+            task = self._sendings[message.to] = self._tasks.spawn(
+                self._send_snapshot(message.to, copy), f"peer-snapshot {message.to:x}"
             )
+            task.add_done_callback(partial(self._on_snapshot_sent, message.to))
 
     async def call(
         self, to: MemberId | str, method: str, payload: bytes, timeout_seconds: float
@@ -290,26 +292,29 @@ class Transport:
         if self._stopped:
             return
         for member in members:
-            try:
-                self._handler.on_unreachable(member)
-            except Exception:
-                logger.exception("peer_handler_failed event=on_unreachable")
+            self._tell(partial(self._handler.on_unreachable, member))
 
-    async def _send_snapshot(self, message: InstallSnapshot, copy: CopySnapshot) -> None:
-        installed = False
+    async def _send_snapshot(self, member: MemberId, copy: CopySnapshot) -> bool:
+        peer = self._peers.get(member)
+        return peer is not None and await self._sender.send(copy, peer.dialer, peer.counters)
+
+    def _on_snapshot_sent(self, member: MemberId, task: asyncio.Task[bool]) -> None:
+        if self._sendings.get(member) is not task:
+            return  # a newer one has taken its place
+        del self._sendings[member]
+        installed = not task.cancelled() and task.exception() is None and task.result()
+        counters = self._counters_of(member)
+        counters.snapshots_sent += installed
+        counters.snapshots_failed += not installed
+        if not self._stopped:
+            self._tell(lambda: self._handler.on_snapshot_sent(member, installed=installed))
+
+    def _tell(self, event: Callable[[], None]) -> None:
+        """Tell the handler of something; what it raises is its own trouble."""
         try:
-            peer = self._peers.get(message.to)
-            if peer is not None:
-                installed = await self._sender.send(copy, peer.dialer, peer.counters)
-                if installed:
-                    peer.counters.snapshots_sent += 1
-                else:
-                    peer.counters.snapshots_failed += 1
-        finally:
-            if self._sendings.get(message.to) is asyncio.current_task():
-                del self._sendings[message.to]
-                if not self._stopped:
-                    self._handler.on_snapshot_sent(message.to, installed=installed)
+            event()
+        except Exception:
+            logger.exception("peer_handler_failed")
 
     def _counters_of(self, member: MemberId) -> PeerCounters:
         peer = self._peers.get(member)
