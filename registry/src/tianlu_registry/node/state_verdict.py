@@ -1,13 +1,13 @@
 """Who diverges: what the members' reports of their state hashes say, decided without I/O.
 
-Members are compared at indexes that several of them report, each chain by itself. A hash that
-more than half of all voters report for an index is the right one; whoever reports another for it
-has diverged. Since hashes are chained, a member that is right at an index was right before: those
-in the newest majority are sound whatever else is claimed, so never more than a minority of the
-voters is found to have diverged.
+Members are compared at indexes that several of them report, each chain by itself. The hash that
+more than half of all voters report is the right one. Since hashes are chained, whoever is right at
+an index was right before it: the majority at the newest index that has one is sound whatever else
+is claimed, and who contradicts it there or earlier has diverged. So never more than a minority of
+the voters is found to have diverged.
 
-Members that differ where no hash has a majority are in dispute: one of them is wrong, nobody
-knows which.
+Members that differ where no majority reaches are in dispute: one of them is wrong, nobody knows
+which.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ class _Place(NamedTuple):
     index: Index
     chain: Index
     format: int
+
+    def is_up_to(self, other: _Place) -> bool:
+        """Whether whoever is right at `other` was right here."""
+        return self[1:] == other[1:] and self.index <= other.index
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +62,24 @@ def judge(reports: Reports, voters: Collection[MemberId]) -> Verdict:
         voters: all members that vote, whether they answered or not.
     """
     by_place = _by_place(reports)
-    majorities = {
-        place: majority
-        for place, hashes in by_place.items()
-        if (majority := _majority(hashes, voters)) is not None
-    }
-    newest = max(majorities, key=lambda place: place.index, default=None)
+    newest = _newest_agreed(by_place, voters)
     if newest is None:
-        disputed, disputants = _dispute(by_place, frozenset())
+        disputed, disputants = _dispute(by_place, set())
         return Verdict(disputed=disputed, disputants=disputants)
-    sound = {m for m, value in by_place[newest].items() if value == majorities[newest]}
+    place, right = newest
+    sound = {member for member, value in by_place[place].items() if value == right}
     diverged: dict[MemberId, Index] = {}
-    for place in sorted(majorities):
-        for member, value in sorted(by_place[place].items()):
-            if value != majorities[place] and member not in sound:
-                diverged.setdefault(member, place.index)
-    settled = sound | diverged.keys()
-    disputed, disputants = _dispute(by_place, settled)
-    return Verdict(diverged, disputed, disputants, newest.index)
+    unjudged: dict[_Place, _Hashes] = {}
+    for at, hashes in sorted(by_place.items()):
+        rights = {value for member, value in hashes.items() if member in sound}
+        if not at.is_up_to(place) or not rights:
+            unjudged[at] = hashes
+            continue
+        for member, value in sorted(hashes.items()):
+            if member not in sound and value not in rights:
+                diverged.setdefault(member, at.index)
+    disputed, disputants = _dispute(unjudged, diverged)
+    return Verdict(diverged, disputed, disputants, place.index)
 
 
 def differ(one: HashReport, other: HashReport) -> Index:
@@ -98,22 +102,25 @@ def _by_place(reports: Reports) -> dict[_Place, dict[MemberId, int]]:
     return dict(found)
 
 
-def _majority(hashes: _Hashes, voters: Collection[MemberId]) -> int | None:
-    """Return the hash that more than half of all voters report."""
-    counts = Counter(value for member, value in hashes.items() if member in voters)
-    for value, count in counts.items():
-        if 2 * count > len(voters):
-            return value
+def _newest_agreed(
+    by_place: Mapping[_Place, _Hashes], voters: Collection[MemberId]
+) -> tuple[_Place, int] | None:
+    """Return the newest place where more than half of all voters report one hash, and that hash."""
+    for place, hashes in sorted(by_place.items(), reverse=True):
+        counts = Counter(value for member, value in hashes.items() if member in voters)
+        for value, count in counts.items():
+            if 2 * count > len(voters):
+                return place, value
     return None
 
 
 def _dispute(
-    by_place: Mapping[_Place, _Hashes], settled: Collection[MemberId]
+    by_place: Mapping[_Place, _Hashes], diverged: Collection[MemberId]
 ) -> tuple[Index, frozenset[MemberId]]:
-    """Return the first index at which members differ that are not all judged already, and those
+    """Return the first index at which members differ that are not known to be wrong, and those
     members."""
     for place, hashes in sorted(by_place.items()):
-        unsettled = hashes.keys() - settled
-        if unsettled and len(set(hashes.values())) > 1:
-            return place.index, frozenset(hashes)
+        rest = {member: value for member, value in hashes.items() if member not in diverged}
+        if len(set(rest.values())) > 1:
+            return place.index, frozenset(rest)
     return NO_INDEX, frozenset()
