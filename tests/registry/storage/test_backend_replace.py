@@ -15,7 +15,7 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from tianlu_registry.errors import Corrupt, InvariantBroken, StorageFailed
+from tianlu_registry.errors import Corrupt, InvariantBroken, NoSpace, StorageFailed
 from tianlu_registry.storage.backend import LmdbBackend, LogPosition
 from tianlu_registry.storage.staged import StagedSnapshot
 
@@ -123,7 +123,7 @@ def test_a_copy_that_fails_is_removed_and_hurts_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fails)
-    with pytest.raises(StorageFailed, match="No space left"):
+    with pytest.raises(NoSpace, match="no room for a copy"):
         backend.hot_copy(tmp_path / "copy")
     monkeypatch.undo()
     assert not (tmp_path / "copy").exists()

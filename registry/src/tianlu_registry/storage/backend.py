@@ -41,6 +41,7 @@ from tianlu_registry.storage.environment import (
     LogPosition,
     applied_position,
     copy_environment,
+    dying,
     mapped,
     mapped_errors,
     open_environment,
@@ -264,7 +265,8 @@ class LmdbBackend:
         keeps it from using the pages that are being copied.
 
         Raises:
-            StorageFailed: the copy failed, and is gone. This file is as it was.
+            NoSpace: the disk is full; what was written of the copy is gone.
+            StorageFailed: there is such a file, or its disk failed. Our own is as it was.
         """
         if self._committing is not None:
             raise InvariantBroken("a copy while a commit runs")
@@ -288,8 +290,9 @@ class LmdbBackend:
             staged.mark_received()
             self._view.close()
             self._env.close()
-            staged.path.replace(self._path)
-            sync_directory(self._path.parent)
+            with dying(self._path):
+                staged.path.replace(self._path)
+                sync_directory(self._path.parent)
             self._reopen()
         self._applied = staged.applied
         self.observer.replaced(self._applied.index)

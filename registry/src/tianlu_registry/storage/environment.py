@@ -11,7 +11,9 @@ data.mdb
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from struct import Struct
 
 import lmdb
 
-from tianlu_registry.errors import Broken, Corrupt, StorageFailed
+from tianlu_registry.errors import Broken, Corrupt, NoSpace, StorageFailed
 
 DATA_FILE = "data.mdb"
 FILE_MODE = 0o600
@@ -98,18 +100,48 @@ def copy_environment(env: lmdb.Environment, path: Path) -> None:
     Blocks on the disk, without holding the interpreter. No commit may run meanwhile.
 
     Raises:
-        StorageFailed: there is such a file, no room, or the disk failed. What was written is gone.
+        NoSpace: the disk is full. What was written is gone.
+        StorageFailed: there is such a file, or the disk failed.
     """
     with mapped_errors():
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
         try:
             env.copyfd(descriptor, compact=True)
             os.fsync(descriptor)
-        except BaseException:
+        except BaseException as error:
             path.unlink(missing_ok=True)
+            if _is_full(error):
+                raise NoSpace(f"tianlu: no room for a copy of the state at {path}") from error
             raise
         finally:
             os.close(descriptor)
+
+
+def _is_full(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, lmdb.DiskError)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file without waiting until its blocks are free, which takes 0.1 s for 500 MB.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    with dying(path):
+        path.unlink()
+
+
+@contextmanager
+def dying(path: Path) -> Iterator[None]:
+    """Leave it to a thread to free the blocks of a file whose name goes away meanwhile. That
+    happens at its last close, which is kept for here."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield
+    finally:
+        threading.Thread(target=os.close, args=(descriptor,), name="tianlu-file-removal").start()
 
 
 def sync_directory(directory: Path) -> None:
