@@ -65,8 +65,8 @@ def test_a_full_disk_is_said_with_how_much_is_needed(small_disk: Path) -> None:
     with pytest.raises(
         StartError, match=r"the disk is full \(3\d MiB are free, 256 MiB are needed"
     ):
-        check_room(small_disk, first_start=True)
-    check_room(small_disk, first_start=False)
+        check_room(small_disk, new_nodes=1)
+    check_room(small_disk, new_nodes=0)
     (small_disk / "fill").write_bytes(bytes(20 << 20))
     with pytest.raises(StartError, match="16 MiB are needed"):
-        check_room(small_disk, first_start=False)
+        check_room(small_disk, new_nodes=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -50,10 +51,13 @@ async def client(supervisor: Supervisor, tmp_path: Path) -> AsyncIterator[httpx.
     await server.stop()
 
 
-def part(tmp_path: Path, code: str = METRICS_SERVER) -> Part:
-    run_file = tmp_path / "run.json"
+def part(tmp_path: Path, code: str = METRICS_SERVER, name: str = "shop", group: str = "") -> Part:
+    run_file = tmp_path / f"{name}.json"
     command = (sys.executable, "-c", code, str(run_file))
-    return Part("shop", command, run_file=run_file, probe=Probe("/readyz"))
+    return Part(name, command, run_file=run_file, probe=Probe("/readyz"), group=group)
+
+
+DIES = "raise SystemExit(1)"
 
 
 async def test_ready_only_when_all_parts_serve(
@@ -62,17 +66,34 @@ async def test_ready_only_when_all_parts_serve(
     supervisor.start([part(tmp_path)])
     before = await client.get("/readyz")
     assert (before.status_code, before.json()["parts"]) == (503, {"shop": "starting"})
-    await supervisor.wait_ready()
+    await supervisor.wait_started(3)
     after = await client.get("/readyz")
     assert (after.status_code, after.json()) == (200, {"ready": True, "parts": {"shop": "serving"}})
     assert (await client.get("/healthz")).status_code == 200
+
+
+@pytest.mark.parametrize("dying", [1, 2])
+async def test_of_a_group_more_than_half_must_serve(
+    supervisor: Supervisor, client: httpx.AsyncClient, tmp_path: Path, dying: int
+) -> None:
+    codes = [DIES] * dying + [METRICS_SERVER] * (3 - dying)
+    supervisor.start(
+        part(tmp_path, code, f"node-{number}", "nodes") for number, code in enumerate(codes)
+    )
+    if dying == 1:
+        await supervisor.wait_started(attempts_max=2)
+        assert supervisor.hopeless(attempts_max=2) is None
+    else:
+        while supervisor.hopeless(attempts_max=2) is None:
+            await asyncio.sleep(0.02)
+    assert (await client.get("/readyz")).status_code == (200 if dying == 1 else 503)
 
 
 async def test_metrics_of_all_parts_and_of_the_supervisor(
     supervisor: Supervisor, client: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     supervisor.start([part(tmp_path)])
-    await supervisor.wait_ready()
+    await supervisor.wait_started(3)
     text = (await client.get("/metrics")).text
     assert 'apples_total{part="shop"} 3' in text
     assert 'tianlu_part_serving{part="supervisor",name="shop"} 1' in text

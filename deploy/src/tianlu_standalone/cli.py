@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from tianlu_standalone.datadir import StartError, read_run
-from tianlu_standalone.preflight import parse_control_hosts, parse_listen
+from tianlu_standalone.preflight import parse_control_hosts, parse_listen, parse_nodes
 
 DataDirOption = Annotated[
     Path,
@@ -32,6 +32,15 @@ def up(
             envvar="TIANLU_LISTEN",
         ),
     ] = "127.0.0.1:8080",
+    nodes: Annotated[
+        int | None,
+        typer.Option(
+            envvar="TIANLU_NODES",
+            help="Registry nodes: 1, 3 (one may fail) or 5 (two may). A data directory keeps the "
+            "number that it was made with; without this, 1.",
+            show_default=False,
+        ),
+    ] = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Also run a small shop and a gentle load on it.")
     ] = False,
@@ -62,6 +71,8 @@ def up(
       tianlu up --demo
 
       tianlu up --data-dir /var/lib/tianlu --listen 127.0.0.1:9000
+
+      tianlu up --nodes 3
     """
     from tianlu_standalone.up import Options, run
 
@@ -72,6 +83,7 @@ def up(
             demo,
             allow_insecure_listen,
             parse_control_hosts(control_host),
+            parse_nodes(nodes),
         )
         code = asyncio.run(run(options))
     except StartError as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tianlu_standalone.datadir import DataDir
+from tianlu_standalone.nodes import HOST, RegistryNode, RegistryNodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Part:
         stuck_seconds: how long it may leave its probe unanswered before it is killed. Parts with
             a launcher of their own get longer: that one knows better which process is stuck, and
             what need not die with it.
+        group: parts of one group stand in for each other: the platform serves while more than half
+            of them do. "" for a part that nothing stands in for.
         demo: belongs to the demo shop, so its state does not count for the platform's readiness.
     """
 
@@ -51,6 +54,7 @@ class Part:
     stop_order: int = 0
     stop_seconds: float = 10.0
     stuck_seconds: float = 10.0
+    group: str = ""
     demo: bool = False
 
 
@@ -64,22 +68,41 @@ def tianlu(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "tianlu", *arguments)
 
 
+REGISTRY_GROUP = "registry"
+
+
+def registry_endpoints(data: DataDir, nodes: RegistryNodes, first: int = 0) -> str:
+    """Return the registry nodes' unix sockets, with commas between.
+
+    Args:
+        first: which of them comes first; round and round.
+    """
+    sockets = [f"unix:{data.socket(node.name)}" for node in nodes.nodes]
+    turn = first % len(sockets)
+    return ",".join(sockets[turn:] + sockets[:turn])
+
+
 def platform_parts(
-    data: DataDir, listen: str, status_socket: Path, control_hosts: tuple[str, ...] = ()
+    data: DataDir,
+    nodes: RegistryNodes,
+    listen: str,
+    status_socket: Path,
+    control_hosts: tuple[str, ...] = (),
 ) -> tuple[Part, ...]:
-    """Return the registry, mesher, console and gateway of one host.
+    """Return the registry nodes, mesher, console and gateway of one host.
 
     They find each other by unix sockets in the run directory, so none depends on a port that
-    another one gets from the kernel and would lose in a restart.
+    another one gets from the kernel and would lose in a restart. Each of them prefers another
+    registry node.
 
     Args:
         data: a held data directory.
+        nodes: its registry nodes.
         listen: HOST:PORT of the entrance.
         status_socket: where the supervisor answers /healthz, /readyz and /metrics.
         control_hosts: names under which the control plane is served besides IP addresses and
             localhost.
     """
-    registry = f"unix:{data.socket('registry')}"
     console = f"unix:{data.socket('console')}"
 
     def run_file(name: str) -> Path:
@@ -88,28 +111,33 @@ def platform_parts(
     def common(name: str) -> tuple[str, ...]:
         return ("--data-dir", str(data.part(name)), "--run-file", str(run_file(name)))
 
-    return (
-        Part(
-            "registry",
+    def registry(node: RegistryNode) -> Part:
+        urls = f"http://{HOST}:{node.client_port},unix:{data.socket(node.name)}"
+        return Part(
+            node.name,
             tianlu(
                 "registry",
-                *common("registry"),
-                "--listen-client-urls",
-                f"http://127.0.0.1:0,{registry}",
+                *common(node.name),
+                *("--listen-client-urls", urls),
                 *("--auto-compaction-mode", "periodic"),
                 *("--auto-compaction-retention", HISTORY_RETENTION),
+                *_cluster_flags(node, nodes),
             ),
-            run_file=run_file("registry"),
-            probe=Probe("/readyz", socket=data.socket("registry")),
+            run_file=run_file(node.name),
+            probe=Probe("/readyz", socket=data.socket(node.name)),
             stop_order=4,
             stuck_seconds=20.0,
-        ),
+            group=REGISTRY_GROUP if len(nodes.nodes) > 1 else "",
+        )
+
+    return (
+        *(registry(node) for node in nodes.nodes),
         Part(
             "mesher",
             tianlu(
                 "mesher",
                 *common("mesher"),
-                *("--listen", "127.0.0.1:0", "--registry", registry),
+                *("--listen", "127.0.0.1:0", "--registry", registry_endpoints(data, nodes)),
                 *("--snapshot-dir", str(data.root / "snapshot" / "mesher")),
             ),
             run_file=run_file("mesher"),
@@ -119,7 +147,11 @@ def platform_parts(
         ),
         Part(
             "console",
-            tianlu("console", *common("console"), "--listen", console, "--registry", registry),
+            tianlu(
+                "console",
+                *common("console"),
+                *("--listen", console, "--registry", registry_endpoints(data, nodes, 1)),
+            ),
             run_file=run_file("console"),
             probe=Probe("/readyz", socket=data.socket("console")),
             stop_order=2,
@@ -129,7 +161,8 @@ def platform_parts(
             tianlu(
                 "gateway",
                 *common("gateway"),
-                *("--listen", listen, "--registry", registry, "--console", console),
+                *("--listen", listen, "--console", console),
+                *("--registry", registry_endpoints(data, nodes, 2)),
                 *("--status", f"unix:{status_socket}"),
                 *("--control-host", ",".join(control_hosts)),
                 *("--snapshot-dir", str(data.root / "snapshot" / "gateway")),
@@ -139,4 +172,19 @@ def platform_parts(
             stop_order=1,
             stuck_seconds=40.0,
         ),
+    )
+
+
+def _cluster_flags(node: RegistryNode, nodes: RegistryNodes) -> tuple[str, ...]:
+    """Return what makes a node one of several; the only one needs no name and no peer URL, and
+    had neither when directories were made before there was a choice."""
+    if len(nodes.nodes) == 1:
+        return ()
+    return (
+        *("--name", node.name),
+        *("--listen-peer-urls", node.peer_url),
+        *("--initial-advertise-peer-urls", node.peer_url),
+        *("--initial-cluster", nodes.initial_cluster),
+        *("--initial-cluster-state", "new"),
+        *("--initial-cluster-token", nodes.token),
     )

@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tianlu_standalone.datadir import StartError
+from tianlu_standalone.nodes import COUNTS
 
 PYTHON_MIN = (3, 11)
 
 FIRST_START_BYTES = 256 << 20
 """Room that a new data directory needs: the registry reserves its first log segment (64 MiB) and
 refuses writes below 128 MiB free."""
+
+NODE_BYTES = 64 << 20
+"""Room for the first log segment of each further registry node."""
 
 RESTART_BYTES = 16 << 20
 """Room that an old one needs for the parts to start at all; the registry then serves reads and
@@ -72,6 +76,20 @@ def parse_control_hosts(text: str) -> tuple[str, ...]:
         raise StartError(str(error)) from error
 
 
+def parse_nodes(count: int | None) -> int | None:
+    """Return the number of registry nodes that --nodes names.
+
+    Raises:
+        StartError: a cluster of so many makes no sense.
+    """
+    if count is not None and count not in COUNTS:
+        raise StartError(
+            f"--nodes: {count} is not 1, 3 or 5; a cluster serves while more than half of its"
+            " nodes do, so an even number survives no more failures than one node less"
+        )
+    return count
+
+
 def check_python() -> None:
     """Refuse a Python that is too old.
 
@@ -97,17 +115,17 @@ def check_exposure(address: ListenAddress, *, allowed: bool) -> None:
         )
 
 
-def check_room(root: Path, *, first_start: bool) -> None:
+def check_room(root: Path, *, new_nodes: int) -> None:
     """Refuse a disk that is too full to start on.
 
     Args:
         root: the data directory.
-        first_start: nothing is kept there yet.
+        new_nodes: registry nodes of which nothing is kept there yet.
 
     Raises:
         StartError: less is free than is needed.
     """
-    needed = FIRST_START_BYTES if first_start else RESTART_BYTES
+    needed = FIRST_START_BYTES + (new_nodes - 1) * NODE_BYTES if new_nodes else RESTART_BYTES
     free = shutil.disk_usage(root).free
     if free < needed:
         raise StartError(

@@ -189,8 +189,9 @@ class PartProcess:
             if answer is Answer.SERVES:
                 last_good, served = time.monotonic(), True
                 self._become(PartState.SERVING)
-            elif answer is Answer.NOT_READY and served:
+            elif answer is Answer.NOT_READY and (served or self.part.group):
                 # It says itself that it cannot serve: alive, and killing it would mend nothing.
+                # A node of a group may wait for the others before it ever serves.
                 last_good = time.monotonic()
                 self._become(PartState.NOT_READY)
             else:

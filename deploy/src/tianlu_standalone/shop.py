@@ -47,8 +47,8 @@ def shop_parts(
     Args:
         data: a held data directory.
         entrance: URL of the gateway.
-        registry: endpoint of the registry itself. The shop prefers it to the entrance, so that its
-            sessions do not depend on the gateway.
+        registry: endpoints of the registry itself, with commas between. The shop prefers the first
+            of them to the entrance, so that its sessions do not depend on the gateway.
         mesher: URL of the mesher's outbound proxy.
         requests_per_second: of the load, which goes in through the gateway.
     """

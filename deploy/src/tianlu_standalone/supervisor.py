@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -50,22 +51,40 @@ class Supervisor:
             self._tasks[part.name] = asyncio.create_task(process.run(), name=part.name)
 
     def ready(self) -> bool:
-        """Say whether every part of the platform, demo apart, serves."""
-        return all(
-            process.state is PartState.SERVING
-            for process in self._processes.values()
-            if not process.part.demo
+        """Say whether the platform, demo apart, serves: of a group more than half, else all."""
+        platform = [process for process in self._processes.values() if not process.part.demo]
+        serving = Counter(
+            process.part.group or process.part.name
+            for process in platform
+            if process.state is PartState.SERVING
         )
+        needed = Counter(process.part.group or process.part.name for process in platform)
+        return all(2 * serving[name] > count for name, count in needed.items())
 
-    async def wait_ready(self, *, demo: bool = False) -> None:
-        """Return once the platform serves; with `demo`, once the demo shop runs as well."""
-        while not all(
-            process.state is PartState.SERVING
+    async def wait_started(self, attempts_max: int) -> None:
+        """Return once the platform serves, and nothing is missing but parts of a group that ended
+        `attempts_max` times."""
+        while not self.ready() or any(
+            process.state is not PartState.SERVING and process.restarts < attempts_max
             for process in self._processes.values()
-            if demo or not process.part.demo
         ):
             self._changed.clear()
             await self._changed.wait()
+
+    def hopeless(self, attempts_max: int) -> PartProcess | None:
+        """Return a part that ended `attempts_max` times and without which the platform cannot
+        serve, if there is one."""
+        dying = [one for one in self._processes.values() if one.restarts >= attempts_max]
+        lost = Counter(one.part.group or one.part.name for one in dying)
+        all_parts = Counter(one.part.group or one.part.name for one in self._processes.values())
+        return next(
+            (
+                one
+                for one in dying
+                if 2 * lost[name := one.part.group or one.part.name] >= all_parts[name]
+            ),
+            None,
+        )
 
     def failed(self) -> asyncio.Task[None] | None:
         """Return a part's task that ended by itself: a bug of ours, never a dead process."""

@@ -6,12 +6,14 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from tianlu_standalone.datadir import DataDir, StartError
-from tianlu_standalone.parts import platform_parts
+from tianlu_standalone.nodes import RegistryNodes, open_nodes
+from tianlu_standalone.parts import platform_parts, registry_endpoints
 from tianlu_standalone.preflight import (
     ListenAddress,
     check_exposure,
@@ -19,7 +21,7 @@ from tianlu_standalone.preflight import (
     check_room,
     claim_port,
 )
-from tianlu_standalone.process import PartState
+from tianlu_standalone.process import START_SECONDS, PartState
 from tianlu_standalone.shop import shop_parts
 from tianlu_standalone.status import StatusServer
 from tianlu_standalone.supervisor import Supervisor
@@ -38,6 +40,8 @@ class Options:
     demo: bool = False
     allow_insecure_listen: bool = False
     control_hosts: tuple[str, ...] = ()
+    nodes: int | None = None
+    """Registry nodes; None: as many as the data directory has, one in a new one."""
 
 
 async def run(options: Options) -> int:
@@ -50,14 +54,18 @@ async def run(options: Options) -> int:
     check_exposure(options.listen, allowed=options.allow_insecure_listen)
     data = DataDir.open(options.data_dir)
     try:
-        check_room(data.root, first_start=not data.part("registry").exists())
+        nodes = open_nodes(data, options.nodes)
+        new = [node for node in nodes.nodes if not data.part(node.name).exists()]
+        check_room(data.root, new_nodes=len(new))
         listen = claim_port(options.listen)
-        return await _run_held(options, data, listen)
+        return await _run_held(options, data, nodes, listen)
     finally:
         data.close()
 
 
-async def _run_held(options: Options, data: DataDir, listen: ListenAddress) -> int:
+async def _run_held(
+    options: Options, data: DataDir, nodes: RegistryNodes, listen: ListenAddress
+) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -71,12 +79,12 @@ async def _run_held(options: Options, data: DataDir, listen: ListenAddress) -> i
     status = StatusServer(supervisor, status_socket)
     status.start()
     try:
-        parts = platform_parts(data, str(listen), status_socket, options.control_hosts)
+        parts = platform_parts(data, nodes, str(listen), status_socket, options.control_hosts)
         supervisor.start(parts)
-        if await _first_ready(supervisor, stop):
+        if await _first_ready(supervisor, data, stop):
             _announce(supervisor, entrance)
             if options.demo:
-                _start_demo(supervisor, data, entrance)
+                _start_demo(supervisor, data, nodes, entrance)
             await _until_stopped(supervisor, stop)
             _say("stopping")
     finally:
@@ -86,28 +94,40 @@ async def _run_held(options: Options, data: DataDir, listen: ListenAddress) -> i
     return 0
 
 
-async def _first_ready(supervisor: Supervisor, stop: asyncio.Event) -> bool:
+async def _first_ready(supervisor: Supervisor, data: DataDir, stop: asyncio.Event) -> bool:
     """Wait until all parts serve; False if somebody stops us first.
 
     Raises:
         StartError: a part keeps dying.
     """
-    ready = asyncio.ensure_future(supervisor.wait_ready())
+    ready = asyncio.ensure_future(supervisor.wait_started(START_ATTEMPTS_MAX))
     stopped = asyncio.ensure_future(stop.wait())
+    patience = time.monotonic() + START_SECONDS
     try:
         while not ready.done() and not stopped.done():
+            if time.monotonic() > patience:
+                patience += START_SECONDS
+                _say(f"still waiting for {_waited_for(supervisor)}; see logs/ in {data.root}")
             await asyncio.wait({ready, stopped}, timeout=0.2, return_when="FIRST_COMPLETED")
-            for process in supervisor.processes:
-                if process.restarts >= START_ATTEMPTS_MAX:
-                    log = f"logs/{process.part.name}.log"
-                    raise StartError(
-                        f"{process.part.name} does not start (its reason is above and in {log});"
-                        " everything was stopped again"
-                    )
+            process = supervisor.hopeless(START_ATTEMPTS_MAX)
+            if process is not None:
+                log = f"logs/{process.part.name}.log"
+                raise StartError(
+                    f"{process.part.name} does not start (its reason is above and in {log});"
+                    " everything was stopped again"
+                )
     finally:
         ready.cancel()
         stopped.cancel()
     return not stop.is_set()
+
+
+def _waited_for(supervisor: Supervisor) -> str:
+    return ", ".join(
+        f"{process.part.name} ({process.state.value})"
+        for process in supervisor.processes
+        if process.state is not PartState.SERVING
+    )
 
 
 async def _until_stopped(supervisor: Supervisor, stop: asyncio.Event) -> None:
@@ -132,7 +152,7 @@ def _announce(supervisor: Supervisor, entrance: str) -> None:
     for process in supervisor.processes:
         name = process.part.name
         place = places.get(name) or ", ".join(_shown(process.addresses))
-        _say(f"  {name:<9} {process.state.value:<8} {place}")
+        _say(f"  {name:<10} {process.state.value:<8} {place}")
         if process.state is PartState.SERVING:
             first_visit = str(process.addresses.get("first_visit_path") or first_visit)
     if first_visit:
@@ -148,20 +168,20 @@ def _shown(addresses: dict[str, object]) -> list[str]:
     return shown
 
 
-def _start_demo(supervisor: Supervisor, data: DataDir, entrance: str) -> None:
+def _start_demo(supervisor: Supervisor, data: DataDir, nodes: RegistryNodes, entrance: str) -> None:
     addresses = {process.part.name: process.addresses for process in supervisor.processes}
     supervisor.start(
         shop_parts(
             data,
             entrance=entrance,
-            registry=f"unix:{data.socket('registry')}",
+            registry=registry_endpoints(data, nodes),
             mesher=str(addresses["mesher"]["http"]),
             requests_per_second=DEMO_REQUESTS_PER_SECOND,
         )
     )
     _say(
-        f"  demo      web -> orders -> inventory; try: curl {entrance}/s/default/web/\n"
-        f"            kill one: tianlu demo kill orders --data-dir {_relative(data.root)}"
+        f"  demo       web -> orders -> inventory; try: curl {entrance}/s/default/web/\n"
+        f"             kill one: tianlu demo kill orders --data-dir {_relative(data.root)}"
     )
 
 
