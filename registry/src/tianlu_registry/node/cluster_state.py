@@ -183,6 +183,11 @@ def store_membership(backend: MetaBackend, membership: Membership) -> None:
     backend.put_meta(_META_MEMBERSHIP, membership.encode())
 
 
+def of_new_cluster(founders: Membership) -> dict[bytes, bytes | None]:
+    """Return what a state that begins a new cluster says of it: its members, and no alarms."""
+    return {_META_MEMBERSHIP: founders.encode(), _META_ALARMS: None}
+
+
 def _decode_alarms(data: bytes) -> tuple[Alarm, ...]:
     try:
         return tuple(Alarm(MemberId(member), kind) for member, kind in json.loads(data))
