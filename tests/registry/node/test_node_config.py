@@ -125,7 +125,9 @@ def test_metadata_round_trip() -> None:
     metadata = encode_metadata(stored, founders)
     assert decode_metadata(metadata) == stored
     assert decode_founders(metadata) == founders
-    assert decode_founders(encode_metadata(stored, None)) == Membership()
+    strangers = Membership.of_strangers(founders.members.values())
+    assert decode_founders(encode_metadata(stored, strangers)) == strangers
+    assert strangers.conf_state.voters == ()
 
 
 def owned(config: NodeConfig) -> tuple[Identity, Membership, Membership]:

@@ -60,7 +60,9 @@ _ALARM_NAMES: dict[str, AlarmType] = {"NOSPACE": NOSPACE, "CORRUPT": CORRUPT}
 
 
 def raised_alarms(status: StoreStatus) -> list[AlarmMember]:
-    """Return the alarms that the store's errors speak of."""
+    """Return the alarms of the cluster, or those that the store's errors speak of."""
+    if status.alarms:
+        return list(status.alarms)
     return [
         AlarmMember(memberID=status.member_id, alarm=alarm)
         for name, alarm in _ALARM_NAMES.items()

@@ -82,6 +82,8 @@ class HealthPages:
     async def _why_unhealthy(self, excluded: set[str], local_only: bool) -> str:
         status = self._store.status()
         for alarm in raised_alarms(status):
+            if alarm.alarm == CORRUPT and alarm.memberID != status.member_id:
+                continue  # another's data is damaged; that one stops, the others serve
             name = AlarmType.Name(alarm.alarm)
             if name not in excluded:
                 return f"ALARM {name}"
@@ -120,8 +122,12 @@ class HealthPages:
         return None
 
     async def _not_corrupt(self) -> str | None:
-        alarms = raised_alarms(self._store.status())
-        return "alarm CORRUPT" if any(alarm.alarm == CORRUPT for alarm in alarms) else None
+        status = self._store.status()
+        own = (
+            alarm.memberID == status.member_id and alarm.alarm == CORRUPT
+            for alarm in raised_alarms(status)
+        )
+        return "alarm CORRUPT" if any(own) else None
 
     async def _not_learner(self) -> str | None:
         return "this member is a learner" if self._store.status().is_learner else None

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from tianlu._proto.etcd.rpc_pb2 import (
     NOSPACE,
+    AlarmMember,
     AlarmType,
     CompactionRequest,
     CompactionResponse,
@@ -179,6 +180,7 @@ class EmbeddedStore:
             db_size_quota=node.config.quota_bytes,
             is_learner=node.is_learner,
             errors=self._errors(),
+            alarms=tuple(self._alarms()),
         )
 
     async def _read_only_txn(self, request: TxnRequest) -> TxnResponse:
@@ -197,6 +199,13 @@ class EmbeddedStore:
         except Broken as error:
             self._node.fail(error)
             raise Stopped from error
+
+    def _alarms(self) -> list[AlarmMember]:
+        """Return the alarms, with this member's own at once when it has measured it."""
+        own = AlarmMember(memberID=self._node.identity.member_id, alarm=NOSPACE)
+        alarms = self._node.machine.cluster.alarm_messages()
+        is_new = self._node.space.alarm is not None and own not in alarms
+        return [*alarms, own] if is_new else alarms
 
     def _errors(self) -> tuple[str, ...]:
         """Return the alarms: this member's own trouble in words, that of others by their number."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tianlu._proto.etcd.rpc_pb2 import (
+    AlarmMember,
     CompactionRequest,
     CompactionResponse,
     DeleteRangeRequest,
@@ -49,7 +50,8 @@ class StoreStatus:
     db_size_in_use: int
     db_size_quota: int
     is_learner: bool
-    errors: tuple[str, ...]  # raised alarms
+    errors: tuple[str, ...]  # what is wrong, in words
+    alarms: tuple[AlarmMember, ...] = ()  # raised anywhere in the cluster
 
 
 class Store(Protocol):

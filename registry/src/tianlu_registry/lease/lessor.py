@@ -43,11 +43,19 @@ class Lease:
     Attributes:
         ttl_seconds: time that a grant or renewal gives.
         remaining_seconds: time left when last checkpointed; 0 if not since the last renewal.
+        checkpointing: the leader's: a checkpoint was handed out and none applied since.
         keys: the keys attached, in order of attachment.
         expiry: when it expires; infinite where the lessor is not the leader's.
     """
 
-    __slots__ = ("expiry", "keys", "lease_id", "remaining_seconds", "ttl_seconds")
+    __slots__ = (
+        "checkpointing",
+        "expiry",
+        "keys",
+        "lease_id",
+        "remaining_seconds",
+        "ttl_seconds",
+    )
 
     def __init__(self, lease_id: int, ttl_seconds: int, remaining_seconds: int = 0) -> None:
         self.lease_id = lease_id
@@ -55,6 +63,7 @@ class Lease:
         self.remaining_seconds = remaining_seconds
         self.keys: dict[bytes, None] = {}
         self.expiry = inf
+        self.checkpointing = False
 
 
 class Lessor:
@@ -138,6 +147,7 @@ class Lessor:
         lease = self._leases.get(lease_id)
         if lease is not None:
             lease.remaining_seconds = remaining_seconds
+            lease.checkpointing = False
             self._save(lease)
 
     def has(self, lease_id: int) -> bool:
@@ -182,6 +192,10 @@ class Lessor:
         """Return the ids of all leases, those granted first first."""
         return list(self._leases)
 
+    def records(self) -> list[tuple[int, bytes]]:
+        """Return (lease id, stored record) of all leases."""
+        return [(lease.lease_id, _record(lease)) for lease in self._leases.values()]
+
     def lookup(self, lease_id: int) -> Lease | None:
         return self._leases.get(lease_id)
 
@@ -220,6 +234,7 @@ class Lessor:
         """
         self._is_leader = True
         for lease in self._leases.values():
+            lease.checkpointing = False
             lease.expiry = now + extend_seconds + (lease.remaining_seconds or lease.ttl_seconds)
         self._expiries.reset({lease_id: lease.expiry for lease_id, lease in self._leases.items()})
         self._checkpoints.reset(
@@ -241,10 +256,12 @@ class Lessor:
     def is_checkpointed(self, lease_id: int) -> bool:
         """Return whether a renewal must be preceded by a replicated `checkpoint(lease_id, 0)`.
 
-        Otherwise the next leader would start the lease with the time left before the renewal.
+        Otherwise the next leader would start the lease with the time left before the renewal. A
+        checkpoint that was handed out and is still on its way through the log counts too: it would
+        be applied after the renewal and outlast it.
         """
         lease = self._leases.get(lease_id)
-        return lease is not None and lease.remaining_seconds > 0
+        return lease is not None and (lease.remaining_seconds > 0 or lease.checkpointing)
 
     def renew(self, lease_id: int, now: float) -> int:
         """Give a lease its full time again.
@@ -294,6 +311,7 @@ class Lessor:
             if remaining > 0:
                 self._checkpoints.schedule(lease_id, now + CHECKPOINT_INTERVAL_SECONDS)
             if 0 < remaining < lease.ttl_seconds:
+                lease.checkpointing = True
                 found.append((lease_id, remaining))
         return found
 
@@ -310,11 +328,14 @@ class Lessor:
             raise NoLeader
 
     def _save(self, lease: Lease) -> None:
-        record = _RECORD.pack(lease.ttl_seconds, lease.remaining_seconds)
-        self._backend.put_lease(lease.lease_id, record)
+        self._backend.put_lease(lease.lease_id, _record(lease))
 
     def _start(self, lease: Lease, expiry: float, now: float) -> None:
         lease.expiry = expiry
         self._expiries.schedule(lease.lease_id, expiry)
         if expiry - now > CHECKPOINT_INTERVAL_SECONDS:
             self._checkpoints.schedule(lease.lease_id, now + CHECKPOINT_INTERVAL_SECONDS)
+
+
+def _record(lease: Lease) -> bytes:
+    return _RECORD.pack(lease.ttl_seconds, lease.remaining_seconds)

@@ -70,7 +70,7 @@ class ClusterState:
         self.membership = founders
         self.alarms: tuple[Alarm, ...] = ()
         self._load()
-        if founders.members and backend.get_meta(_META_MEMBERSHIP) is None:
+        if founders.conf_state.voters and backend.get_meta(_META_MEMBERSHIP) is None:
             backend.put_meta(_META_MEMBERSHIP, founders.encode())  # goes with the next commit
 
     def reload(self) -> None:

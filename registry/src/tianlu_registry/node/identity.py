@@ -57,34 +57,32 @@ def new_member_id(peer_urls: Iterable[str], cluster_token: str, taken: Container
     raise AssertionError("unreachable")
 
 
-def encode_metadata(identity: Identity, founders: Membership | None = None) -> bytes:
+def encode_metadata(identity: Identity, founders: Membership) -> bytes:
     """Return the record that stands at the head of the WAL.
 
     Args:
-        founders: the membership that the log begins with; None for a member that joins, which
-            learns it from a raft_snapshot.
+        founders: the membership that the log begins with; `Membership.of_strangers` in a member
+            that joins.
     """
     return json.dumps(
         {
             "format": _FORMAT,
             "cluster_id": f"{identity.cluster_id:x}",
             "member_id": f"{identity.member_id:x}",
-            "founders": founders.encode().decode() if founders is not None else "",
+            "founders": founders.encode().decode(),
         }
     ).encode()
 
 
 def decode_founders(metadata: bytes) -> Membership | None:
-    """Return the membership that the log begins with: an empty one in a member that joined; None
-    where an earlier release did not store it.
+    """Return the membership that the log begins with; None where an earlier release did not store
+    it.
 
     Raises:
         Corrupt: as `decode_metadata`.
     """
     founders = json.loads(metadata).get("founders")
-    if founders is None:
-        return None
-    return Membership.decode(founders.encode()) if founders else Membership()
+    return None if founders is None else Membership.decode(founders.encode())
 
 
 def decode_metadata(metadata: bytes) -> Identity:

@@ -11,7 +11,9 @@ from tianlu._proto.etcd.rpc_pb2 import MemberListResponse
 from tianlu_registry.errors import InvalidArgument, Unavailable
 from tianlu_registry.node.config import NodeConfig
 from tianlu_registry.node.identity import Identity
+from tianlu_registry.node.membership import MemberRecord, Membership
 from tianlu_registry.node.peers import ask_members
+from tianlu_registry.node.recovery import Origin
 from tianlu_registry.raft import MemberId
 
 _log = logging.getLogger(__name__)
@@ -23,7 +25,7 @@ JOIN_SECONDS: Final = 30.0
 RETRY_SECONDS: Final = 0.3
 
 
-async def identity_in_existing_cluster(config: NodeConfig) -> Identity:
+async def origin_in_existing_cluster(config: NodeConfig) -> Origin:
     """Ask the other members of `initial_cluster` which of them this one is.
 
     A member that has just been started may not have heard yet that this one was added; so all are
@@ -44,7 +46,7 @@ async def identity_in_existing_cluster(config: NodeConfig) -> Identity:
     while True:
         for url in urls:
             try:
-                return _own_identity(
+                return _origin(
                     config, await ask_members(config, url, ASK_SECONDS, Path(config.data_dir))
                 )
             except (Unavailable, InvalidArgument) as error:
@@ -60,10 +62,21 @@ async def identity_in_existing_cluster(config: NodeConfig) -> Identity:
         await asyncio.sleep(RETRY_SECONDS)
 
 
-def _own_identity(config: NodeConfig, answer: MemberListResponse) -> Identity:
+def _origin(config: NodeConfig, answer: MemberListResponse) -> Origin:
     for member in answer.members:
         if set(member.peerURLs) == set(config.peer_urls):
-            return Identity(answer.header.cluster_id, MemberId(member.ID))
+            return Origin(
+                Identity(answer.header.cluster_id, MemberId(member.ID)),
+                Membership.of_strangers(
+                    MemberRecord(
+                        MemberId(each.ID),
+                        each.name,
+                        tuple(each.peerURLs),
+                        tuple(each.clientURLs),
+                    )
+                    for each in answer.members
+                ),
+            )
     raise InvalidArgument(
         "peer_urls",
         f"{','.join(config.peer_urls)} is no member's of the cluster "

@@ -88,6 +88,12 @@ class Membership:
         members = {record.id: record for record in records}
         return cls(ConfState(voters=tuple(sorted(members))), members)
 
+    @classmethod
+    def of_strangers(cls, records: Iterable[MemberRecord]) -> Membership:
+        """Return what a joining member begins with: it knows where the others are, but not yet
+        who votes. That it learns from a raft_snapshot."""
+        return cls(ConfState(), {record.id: record for record in records})
+
     def forced_to(self, survivor: MemberRecord, last_index: Index) -> Membership:
         """Return a membership of one voter, made by force after a majority was lost for ever.
 

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from tianlu_registry.node.counts import NodeCounts
 from tianlu_registry.node.durations import Durations
 from tianlu_registry.node.node import Node
+from tianlu_registry.node.state_audit import AuditCounts
 
 
 class NodeCollector(Collector):
@@ -38,9 +39,10 @@ class NodeCollector(Collector):
             "Time of one synced commit of the database.",
             counts.backend_commit_seconds,
         )
-        for name, text, count in _counters(counts):
+        audit = self._node.audit.counts
+        for name, text, count in (*_counters(counts), *_audit_counters(audit)):
             yield CounterMetricFamily(name, text, value=count)
-        for name, text, value in _gauges(counts):
+        for name, text, value in (*_gauges(counts), *_audit_gauges(audit)):
             yield GaugeMetricFamily(name, text, value=value)
 
 
@@ -95,4 +97,44 @@ def _gauges(counts: NodeCounts) -> tuple[tuple[str, str, float], ...]:
         ),
         ("etcd_debugging_mvcc_keys_total", "Keys that have a value.", counts.keys),
         ("tianlu_registry_node_leases", "Leases.", counts.leases),
+    )
+
+
+def _audit_counters(counts: AuditCounts) -> tuple[tuple[str, str, float], ...]:
+    return (
+        (
+            "tianlu_registry_state_audit_rounds",
+            "How often this member asked all others for their state hash.",
+            counts.rounds,
+        ),
+        (
+            "tianlu_registry_state_audit_mismatches",
+            "Answers and questions of another member whose state hash differed from ours.",
+            counts.mismatches,
+        ),
+    )
+
+
+def _audit_gauges(counts: AuditCounts) -> tuple[tuple[str, str, float], ...]:
+    return (
+        (
+            "tianlu_registry_state_audit_agreed_index",
+            "Newest log index at which this member saw a majority hold the same state.",
+            counts.agreed_index,
+        ),
+        (
+            "tianlu_registry_state_audit_disputed",
+            "1 while members hold different states and no majority says which is right.",
+            float(counts.disputed_index != 0),
+        ),
+        (
+            "tianlu_registry_state_audit_diverged_members",
+            "Other members whose state was found to be wrong.",
+            counts.diverged,
+        ),
+        (
+            "tianlu_registry_state_audit_incomparable_members",
+            "Other members whose state hash began elsewhere, so that nothing can be said.",
+            counts.incomparable,
+        ),
     )

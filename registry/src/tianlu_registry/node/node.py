@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from tianlu._proto.etcd.rpc_pb2 import NOSPACE, AlarmRequest, Member
+from tianlu._proto.etcd.rpc_pb2 import CORRUPT, NOSPACE, AlarmRequest, Member
 from tianlu_registry.errors import (
     Broken,
     MemberRemoved,
@@ -27,6 +27,7 @@ from tianlu_registry.errors import (
     Stopped,
     Unavailable,
 )
+from tianlu_registry.node import state_audit
 from tianlu_registry.node.applier import Applier
 from tianlu_registry.node.auto_compaction import AutoCompactor, schedule_of
 from tianlu_registry.node.background import Pump
@@ -38,7 +39,7 @@ from tianlu_registry.node.config import MIB, NodeConfig
 from tianlu_registry.node.counts import NodeCounts
 from tianlu_registry.node.crash import CrashHook, hook_from_environment
 from tianlu_registry.node.datadir import DataDir
-from tianlu_registry.node.join import identity_in_existing_cluster
+from tianlu_registry.node.join import origin_in_existing_cluster
 from tianlu_registry.node.leader_link import LeaderLink
 from tianlu_registry.node.lease_service import LeaseService
 from tianlu_registry.node.leases import LeaseKeeper
@@ -57,6 +58,7 @@ from tianlu_registry.node.recovery import (
 )
 from tianlu_registry.node.snapshot_exchange import SnapshotExchange
 from tianlu_registry.node.space import SpaceGuard
+from tianlu_registry.node.state_audit import Audited, StateAuditor
 from tianlu_registry.node.state_hash import StateHash
 from tianlu_registry.node.writer import WriterThread
 from tianlu_registry.raft import NO_MEMBER, HardState, Index, MemberId, Role, SoftState, Term
@@ -249,6 +251,17 @@ class Node:
                 can_be_joined=bool(config.listen_peer_urls),
             ),
         )
+        self.audit: Final = StateAuditor(
+            loop,
+            self.identity.member_id,
+            report=lambda: self.state_hash.report(self._applier.applied_index),
+            members=self._audited,
+            leads=lambda: self.leads,
+            call=self.peers.call,
+            raise_alarm=self._raise_corrupt,
+            fail=self.fail,
+        )
+        self.peers.add_method(state_audit.METHOD, self.audit.on_call)
         self.machine.cluster.on_changed = self._on_members_changed
         self.compaction: Final = PhysicalCompaction(
             loop, self.machine.mvcc, self._committer, on_failed=self.fail
@@ -363,6 +376,11 @@ class Node:
         return self._applier.applied_index
 
     @property
+    def log_first_index(self) -> Index:
+        """The oldest entry that a lagging member can still be sent."""
+        return self._log.first_index
+
+    @property
     def runs(self) -> bool:
         """Whether the node serves: neither stopped nor failed."""
         return not self._closed and self.stopped_with is None
@@ -463,6 +481,7 @@ class Node:
     async def _stop(self) -> None:
         await self._drain()
         await self._hand_over()
+        await self.audit.stop()
         self._end(Stopped())
         await self.peers.stop()
         try:
@@ -545,6 +564,7 @@ class Node:
             self._ready_loop.tick(now)
             self._leases.tick(now)
             self._auto_compactor.tick(now, leads=self._leases.leads)
+            self.audit.tick(now)
             if now - self._measured_at >= MEASURE_EVERY_SECONDS:
                 self._measured_at = now
                 self.space.measure()
@@ -596,6 +616,14 @@ class Node:
             alarm = AlarmRequest(action=action, memberID=own, alarm=NOSPACE)
             self._propose_once("alarm", CommandKind.ALARM, alarm)
 
+    def _audited(self) -> Audited:
+        conf_state = self.machine.cluster.membership.conf_state
+        return Audited(frozenset(conf_state.voters), frozenset(conf_state.learners))
+
+    async def _raise_corrupt(self, member: MemberId) -> None:
+        request = AlarmRequest(action=AlarmRequest.ACTIVATE, memberID=member, alarm=CORRUPT)
+        await self._propose_own(CommandKind.ALARM, request)
+
     def _propose_once(self, what: str, kind: CommandKind, request: Request) -> None:
         """Propose, unless the same was proposed and has no answer yet. Looked at again later."""
         before = self._own_proposals.get(what)
@@ -642,7 +670,7 @@ async def _origin(config: NodeConfig, data_dir: DataDir) -> Origin | None:
         return None
     if config.cluster_state == "new":
         return founding_origin(config)
-    return Origin(await identity_in_existing_cluster(config), founders=None)
+    return await origin_in_existing_cluster(config)
 
 
 def _take_as_seen(answered: asyncio.Future[Any]) -> None:

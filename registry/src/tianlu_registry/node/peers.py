@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from tianlu._proto.etcd.rpc_pb2 import MemberListResponse
 from tianlu_registry.errors import Unavailable
@@ -16,6 +17,7 @@ from tianlu_registry.node.config import NodeConfig
 from tianlu_registry.node.identity import Identity
 from tianlu_registry.node.leader_link import Handler, LeaderLink
 from tianlu_registry.node.loop import ReadyLoop
+from tianlu_registry.node.membership import MemberRecord
 from tianlu_registry.node.snapshot_exchange import SnapshotExchange
 from tianlu_registry.raft import InstallSnapshot, MemberId, Message
 from tianlu_registry.transport.addresses import PeerAddress
@@ -29,6 +31,10 @@ _log = logging.getLogger(__name__)
 
 MEMBERS = "members"
 """The call that a joining node makes, which knows no number of its own yet."""
+
+FAREWELL_ELECTIONS: Final = 5
+"""A removed member is talked to for so many election timeouts more, so that it learns of it, and
+so that its vote helps the others to learn of it: raft/DESIGN.md, duty 17."""
 
 
 class Peers:
@@ -58,6 +64,12 @@ class Peers:
         self._snapshots = snapshots
         self._methods: dict[str, Handler] = {}
         self._leader: LeaderLink | None = None
+        self._loop = asyncio.get_running_loop()
+        self._known: Mapping[MemberId, MemberRecord] = {}
+        self._leaving: dict[MemberId, tuple[str, ...]] = {}
+        election_seconds = config.election_ticks * config.tick_milliseconds / 1000
+        self._farewell_seconds = FAREWELL_ELECTIONS * election_seconds
+        self._stopped = False
         self._transport = Transport(
             identity=PeerIdentity(identity.cluster_id, identity.member_id, _release()),
             handler=self,
@@ -86,18 +98,26 @@ class Peers:
         self.on_members_changed()
 
     async def stop(self) -> None:
+        self._stopped = True
         await self._transport.stop()
 
     def on_members_changed(self) -> None:
         """Connect to new members, and let go of those that are none any more."""
-        members = self._cluster.membership.members.values()
-        self._transport.set_peers(
-            {
-                record.id: record.peer_urls
-                for record in members
-                if record.id != self._identity.member_id
-            }
-        )
+        before, self._known = self._known, self._cluster.membership.members
+        for member in before.keys() - self._known.keys():
+            self._leaving[member] = before[member].peer_urls
+            self._loop.call_later(self._farewell_seconds, self._forget, member)
+        self._connect()
+
+    def _connect(self) -> None:
+        urls = {record.id: record.peer_urls for record in self._known.values()}
+        urls.pop(self._identity.member_id, None)
+        self._transport.set_peers({**self._leaving, **urls})
+
+    def _forget(self, member: MemberId) -> None:
+        self._leaving.pop(member, None)
+        if not self._stopped:
+            self._connect()
 
     def send(self, messages: Sequence[Message]) -> None:
         """Send messages; one that cannot be sent is dropped and reported."""
@@ -149,7 +169,7 @@ class Peers:
         return response.SerializeToString()
 
     def _refusal(self, member: MemberId) -> str | None:
-        if member in self._cluster.membership.removed:
+        if member in self._cluster.membership.removed and member not in self._leaving:
             return f"member {member:x} was removed from the cluster"
         return None
 

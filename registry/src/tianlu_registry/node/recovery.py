@@ -44,11 +44,12 @@ class Origin:
 
     Attributes:
         identity: who it is.
-        founders: the members of the cluster that it founds; None if it joins one.
+        founders: the members of the cluster that it founds; if it joins one,
+            `Membership.of_strangers`.
     """
 
     identity: Identity
-    founders: Membership | None
+    founders: Membership
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +123,8 @@ def _begin(
         encode_metadata(origin.identity, origin.founders),
         segment_bytes=config.wal_segment_bytes,
     )
-    founders = origin.founders or Membership()
-    log = MemoryLog(founders.conf_state)
-    return Recovered(origin.identity, founders, backend, wal, log, torn_bytes=0)
+    log = MemoryLog(origin.founders.conf_state)
+    return Recovered(origin.identity, origin.founders, backend, wal, log, torn_bytes=0)
 
 
 def _resume(config: NodeConfig, data_dir: DataDir, backend: LmdbBackend) -> Recovered:
