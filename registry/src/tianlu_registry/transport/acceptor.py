@@ -17,7 +17,7 @@ from tianlu_registry.transport.addresses import PeerAddress
 from tianlu_registry.transport.calls import Answerer
 from tianlu_registry.transport.change_log import ChangeLog
 from tianlu_registry.transport.codec import decode_message
-from tianlu_registry.transport.connection import Connection
+from tianlu_registry.transport.connection import Connection, connecting
 from tianlu_registry.transport.errors import BadPeerMessage, PeerRefused, PeerUnreachable
 from tianlu_registry.transport.frames import Frame, FrameKind
 from tianlu_registry.transport.handler import Admission, PeerHandler, PeerIdentity
@@ -148,7 +148,9 @@ class Acceptor:
         """
         async with asyncio.timeout(self._limits.handshake_seconds):
             context = self._tls.server_context() if address.is_tls and self._tls else None
-            await self._loop.connect_accepted_socket(lambda: connection, sock, ssl=context)
+            await connecting(
+                self._loop.connect_accepted_socket(lambda: connection, sock, ssl=context)
+            )
             admit = partial(self._refusal, connection.ssl_object)
             remote = await welcome(connection, self._identity, admit)
         connection.establish(self._frame_bytes_max(remote), silent_checks_max(remote.kind))

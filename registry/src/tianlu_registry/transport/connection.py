@@ -17,8 +17,8 @@ import socket
 import ssl
 import struct
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Final, cast
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, cast
 
 from tianlu_registry.errors import RegistryError
 from tianlu_registry.transport.errors import BadPeerMessage, PeerUnreachable
@@ -314,4 +314,25 @@ class Connection(asyncio.Protocol):
             self._received.set_result(None)
 
 
+async def connecting(work: Coroutine[Any, Any, tuple[asyncio.Transport, Connection]]) -> Connection:
+    """Await what the loop makes a connection with; being cancelled leaks no socket.
+
+    asyncio loses the socket when a TLS connection is cancelled in the first turns of its making
+    (Python 3.11, `SSLProtocol._start_shutdown` before `connection_made`), so those are waited for.
+    """
+    making = asyncio.ensure_future(work)
+    try:
+        _, connection = await asyncio.shield(making)
+    except asyncio.CancelledError:
+        for _ in range(_FIRST_TURNS):
+            await asyncio.sleep(0)
+        making.cancel()
+        await asyncio.wait([making])
+        if not making.cancelled() and making.exception() is None:
+            making.result()[1].close()
+        raise
+    return connection
+
+
+_FIRST_TURNS: Final = 3
 _CLOSED_BY_PEER: Final = "tianlu: the other side closed the connection"

@@ -10,7 +10,7 @@ from itertools import cycle
 from tianlu_registry.errors import InvalidArgument, RegistryError
 from tianlu_registry.raft import MemberId
 from tianlu_registry.transport.addresses import PeerAddress
-from tianlu_registry.transport.connection import Connection
+from tianlu_registry.transport.connection import Connection, connecting
 from tianlu_registry.transport.errors import PeerRefused, PeerUnreachable
 from tianlu_registry.transport.handler import PeerIdentity
 from tianlu_registry.transport.handshake import Remote, greet, silent_checks_max
@@ -85,17 +85,17 @@ class Dialer:
     async def _connect(self, address: PeerAddress) -> Connection:
         context = self._context(address)
         if address.path:
-            _, connection = await self._loop.create_unix_connection(
-                self._make,
-                address.path,
-                ssl=context,
-                server_hostname="localhost" if context else None,
+            return await connecting(
+                self._loop.create_unix_connection(
+                    self._make,
+                    address.path,
+                    ssl=context,
+                    server_hostname="localhost" if context else None,
+                )
             )
-        else:
-            _, connection = await self._loop.create_connection(
-                self._make, address.host, address.port, ssl=context
-            )
-        return connection
+        return await connecting(
+            self._loop.create_connection(self._make, address.host, address.port, ssl=context)
+        )
 
     def _context(self, address: PeerAddress) -> ssl.SSLContext | None:
         if not address.is_tls:

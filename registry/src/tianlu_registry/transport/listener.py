@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
 import stat
@@ -15,11 +14,11 @@ from typing import Any, Final
 
 from tianlu_registry.transport.addresses import PeerAddress
 from tianlu_registry.transport.errors import CannotListen
-from tianlu_registry.transport.tasks import TaskSet
 
 logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 128
+ACCEPTS_PER_TURN: Final = 32
 ACCEPT_PAUSE_SECONDS: Final = 0.5
 """After accepting has failed for want of file descriptors or memory."""
 
@@ -34,11 +33,8 @@ class Listener:
         on_accepted: owns the socket; must not block.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, tasks: TaskSet, on_accepted: OnAccepted
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_accepted: OnAccepted) -> None:
         self._loop = loop
-        self._tasks = tasks
         self._on_accepted = on_accepted
         self._bound: list[tuple[PeerAddress, socket.socket]] = []
 
@@ -60,11 +56,12 @@ class Listener:
             self.close()
             raise
         for address, sock in self._bound:
-            self._tasks.spawn(self._accept(address, sock), f"peer-accept {address.url}")
+            self._loop.add_reader(sock, self._accept, address, sock)
 
     def close(self) -> None:
-        """Close the sockets. The accepting tasks are the owner's to cancel."""
+        """Accept nothing more. May be called twice."""
         for address, sock in self._bound:
+            self._loop.remove_reader(sock)
             sock.close()
             if address.path:
                 with contextlib.suppress(OSError):
@@ -85,18 +82,28 @@ class Listener:
             raise CannotListen(f"tianlu: cannot listen at {address.url}: {reason}") from error
         return replace(address, port=sock.getsockname()[1]), sock
 
-    async def _accept(self, address: PeerAddress, listening: socket.socket) -> None:
-        while True:
+    def _accept(self, address: PeerAddress, listening: socket.socket) -> None:
+        """Take what waits. Not a task with `sock_accept`: cancelling that one may lose a socket."""
+        for _ in range(ACCEPTS_PER_TURN):
             try:
-                sock, where = await self._loop.sock_accept(listening)
+                sock, where = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
             except OSError as error:
-                if error.errno in (errno.ECONNABORTED, errno.EINTR):
-                    continue
                 logger.warning("peer_accept_failed url=%s reason=%s", address.url, error.strerror)
-                await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
-                continue
+                self._pause(address, listening)
+                return
             origin = where[0] if isinstance(where, tuple) else address.url
             self._on_accepted(sock, address, origin)
+
+    def _pause(self, address: PeerAddress, listening: socket.socket) -> None:
+        """Let others free what is short; the kernel keeps who comes meanwhile."""
+        self._loop.remove_reader(listening)
+        self._loop.call_later(ACCEPT_PAUSE_SECONDS, self._go_on, address, listening)
+
+    def _go_on(self, address: PeerAddress, listening: socket.socket) -> None:
+        if any(sock is listening for _, sock in self._bound):
+            self._loop.add_reader(listening, self._accept, address, listening)
 
 
 def _bind_tcp(family: int, where: tuple[Any, ...]) -> socket.socket:

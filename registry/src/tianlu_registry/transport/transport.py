@@ -109,7 +109,7 @@ class Transport:
             counters_of=self._counters_of,
             on_member_seen=self._on_member_seen,
         )
-        self._listener = Listener(self._loop, self._tasks, self._acceptor.accept)
+        self._listener = Listener(self._loop, self._acceptor.accept)
         self._check_timer = self._loop.call_later(self._check_seconds, self._check_connections)
 
     async def start(self) -> None:
@@ -135,8 +135,8 @@ class Transport:
         self._stopped = True
         self._check_timer.cancel()
         self._peers.clear()
-        await self._tasks.cancel_all()
         self._listener.close()
+        await self._tasks.cancel_all()
         connections = list(self._connections)
         for connection in connections:
             connection.close()
