@@ -18,7 +18,7 @@ from typing import Final
 
 from tianlu_mesher.resources.bootstrap import SocketAddress, StaticCluster
 from tianlu_mesher.routing.ir import UpstreamProtocol
-from tianlu_mesher.routing.role import ControlRoute, Role, Stream
+from tianlu_mesher.routing.role import ControlRoute, Repeat, Role, Stream
 
 REGISTRY_CLUSTER: Final = "tianlu_registry"
 CONSOLE_CLUSTER: Final = "tianlu_console"
@@ -35,6 +35,33 @@ _REGISTRY_PATHS: Final = (
     "/v3/",
     "/v1/",
 )
+_REPEATABLE: Final = {
+    "/etcdserverpb.": (
+        "KV/Range",
+        "Lease/LeaseTimeToLive",
+        "Lease/LeaseLeases",
+        "Cluster/MemberList",
+    ),
+    # A session opened twice leaves one that ends by itself. Removals are not here: the second one
+    # answers that there is nothing to remove, which only the SDK can tell from a mistake.
+    "/tianlu.v1.Catalog/": (
+        "OpenSession",
+        "RenewSession",
+        "Register",
+        "UpdateInstance",
+        "OverrideInstance",
+        "PutService",
+        "GetService",
+        "ListNamespaces",
+        "ListServices",
+        "ListInstances",
+        "ListSubscribers",
+        "Discover",
+    ),
+    "/v3/": ("kv/range", "lease/timetolive", "lease/leases", "cluster/member/list"),
+}
+"""Calls that may be made twice, by what their paths begin with."""
+
 _REGISTRY_EXACT_PATHS: Final = ("/version", "/health")
 _STATUS_PATHS: Final = ("/healthz", "/readyz", "/metrics")
 
@@ -68,7 +95,11 @@ class ControlPlane:
 
     def static_clusters(self) -> tuple[StaticCluster, ...]:
         """Return the Envoy clusters that the routes lead to, the agent's own status page aside."""
-        clusters = [StaticCluster(REGISTRY_CLUSTER, UpstreamProtocol.HTTP2, self.registry)]
+        clusters = [
+            StaticCluster(
+                REGISTRY_CLUSTER, UpstreamProtocol.HTTP2, self.registry, ready_path="/readyz"
+            )
+        ]
         if self.console is not None:
             clusters.append(StaticCluster(CONSOLE_CLUSTER, UpstreamProtocol.HTTP1, (self.console,)))
         if self.status is not None:
@@ -80,11 +111,25 @@ class ControlPlane:
             yield ControlRoute("/", exact=True, redirect="/console/")
             yield ControlRoute("/console", exact=True, redirect="/console/")
             yield ControlRoute("/console/", CONSOLE_CLUSTER)
-        for path in _REGISTRY_PATHS:
-            yield ControlRoute(path, REGISTRY_CLUSTER, same_origin_only=True)
+        for path, repeat in _registry_paths():
+            yield ControlRoute(path, REGISTRY_CLUSTER, same_origin_only=True, repeat=repeat)
         for path in _REGISTRY_EXACT_PATHS:
-            yield ControlRoute(path, REGISTRY_CLUSTER, exact=True, same_origin_only=True)
+            yield ControlRoute(
+                path,
+                REGISTRY_CLUSTER,
+                exact=True,
+                same_origin_only=True,
+                repeat=Repeat.READS,
+            )
         for path in _STATUS_PATHS:
             yield ControlRoute(
                 path, STATUS_CLUSTER, Stream.BRIEF, exact=True, same_origin_only=True
             )
+
+
+def _registry_paths() -> Iterator[tuple[str, Repeat]]:
+    for path in _REGISTRY_PATHS:
+        yield path, Repeat.READS if path == "/v1/" else Repeat.UNSENT
+    for prefix, calls in _REPEATABLE.items():
+        for call in calls:
+            yield prefix + call, Repeat.ALL

@@ -84,15 +84,20 @@ class _QuietServer(uvicorn.Server):
 @asynccontextmanager
 async def http_upstream(name: str, *, unix: Path | None = None) -> AsyncIterator[int]:
     """Serve `application(name)`; give its port (0 on a unix socket)."""
+    async with asgi_upstream(application(name), unix=unix) as port:
+        yield port
+
+
+@asynccontextmanager
+async def asgi_upstream(app: Any, *, unix: Path | None = None) -> AsyncIterator[int]:
+    """Serve an ASGI application; give its port (0 on a unix socket)."""
     if unix is None:
         listening = socket.create_server(("127.0.0.1", 0))
     else:
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(str(unix))
         listening.listen()
-    config = uvicorn.Config(
-        application(name), lifespan="off", log_level="error", ws="websockets-sansio"
-    )
+    config = uvicorn.Config(app, lifespan="off", log_level="error", ws="websockets-sansio")
     server = _QuietServer(config)
     task = asyncio.create_task(server.serve(sockets=[listening]))
     try:

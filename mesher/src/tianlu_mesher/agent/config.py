@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tianlu_mesher.routing.role import ControlRoute, Role, Stream
+from tianlu_mesher.routing.role import ControlRoute, Repeat, Role, Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,9 @@ class AgentConfig:
         content = json.loads(path.read_text())
         role = content.pop("role")
         control = tuple(
-            ControlRoute(**{**each, "stream": Stream(each["stream"])})
+            ControlRoute(
+                **{**each, "stream": Stream(each["stream"]), "repeat": Repeat(each["repeat"])}
+            )
             for each in role.pop("control_routes")
         )
         for name in ("static_clusters", "registry"):

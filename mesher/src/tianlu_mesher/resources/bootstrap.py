@@ -86,11 +86,17 @@ class SocketAddress:
 
 @dataclass(frozen=True, slots=True)
 class StaticCluster:
-    """An Envoy cluster whose addresses are known at the start. Host names are resolved by Envoy."""
+    """An Envoy cluster whose addresses are known at the start. Host names are resolved by Envoy.
+
+    Attributes:
+        ready_path: asked of each address, if there are several: only those that answer 200 are
+            used, or all of them while none does. "" asks nothing.
+    """
 
     name: str
     protocol: UpstreamProtocol
     addresses: tuple[SocketAddress, ...]
+    ready_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +177,11 @@ def _static_cluster(spec: StaticCluster) -> Message:
     optional: dict[str, Any] = {}
     if len(spec.addresses) > 1:
         optional["outlier_detection"] = OUTLIER_DETECTION
+        if spec.ready_path:
+            optional["health_checks"] = [_health_check(spec)]
+            # A cluster of five serves with two of them away, and two of five are no reason to send
+            # calls to those that said that they cannot: only if nobody can is everybody asked.
+            optional["common_lb_config"] = {"healthy_panic_threshold": {"value": 1.0}}
     if not all(address.path for address in spec.addresses):
         optional["upstream_connection_options"] = {"tcp_keepalive": TCP_KEEPALIVE}
     cluster: Message = message_class("envoy.config.cluster.v3.Cluster")(
@@ -185,6 +196,24 @@ def _static_cluster(spec: StaticCluster) -> Message:
         **optional,
     )
     return cluster
+
+
+def _health_check(spec: StaticCluster) -> dict[str, Any]:
+    """Return how Envoy asks whether an address is ready. An election takes about as long as two
+    checks, so nobody is left out by one."""
+    http2 = spec.protocol is UpstreamProtocol.HTTP2
+    return {
+        "timeout": timedelta(seconds=2),
+        "interval": timedelta(seconds=1),
+        "no_traffic_interval": timedelta(seconds=1),
+        "unhealthy_threshold": {"value": 2},
+        "healthy_threshold": {"value": 1},
+        "http_health_check": {
+            "host": "localhost",
+            "path": spec.ready_path,
+            "codec_client_type": "HTTP2" if http2 else "HTTP1",
+        },
+    }
 
 
 def _numeric(host: str) -> bool:

@@ -32,7 +32,7 @@ from google.protobuf.message import Message
 from tianlu_mesher.envoy_api import message_class, packed
 from tianlu_mesher.resources.control_hosts import REFUSAL, REFUSAL_STATUS
 from tianlu_mesher.routing.ir import PortRoute
-from tianlu_mesher.routing.role import ControlRoute, Stream
+from tianlu_mesher.routing.role import ControlRoute, Repeat, Stream
 
 _RouteConfiguration = message_class("envoy.config.route.v3.RouteConfiguration")
 _VirtualHost = message_class("envoy.config.route.v3.VirtualHost")
@@ -67,6 +67,9 @@ RETRIES_MAX = 3
 
 _RETRY_ANY: Final = "connect-failure,refused-stream,reset-before-request"
 _RETRY_REPEATABLE: Final = f"{_RETRY_ANY},reset,gateway-error"
+# A registry node that cannot serve says so as gRPC, too: a status in the headers, with no message.
+_RETRY_CONTROL: Final = f"{_RETRY_REPEATABLE},unavailable"
+_READING_METHODS: Final = "GET|HEAD"
 _REPEATABLE_METHODS: Final = "GET|HEAD|OPTIONS|PUT|DELETE"
 
 Match = dict[str, Any]
@@ -168,18 +171,23 @@ def control_routes(route: ControlRoute, authorities: str) -> list[dict[str, Any]
     match: Match = {"path": route.path} if route.exact else {"prefix": route.path}
     asked = {"name": ":authority", "string_match": {"safe_regex": {"regex": authorities}}}
     refusal = {"status": REFUSAL_STATUS, "body": {"inline_string": REFUSAL}}
-    return [
-        _control_route(route, {**match, "headers": [asked]}),
-        {"match": match, "direct_response": refusal},
-    ]
+    refused = {"match": match, "direct_response": refusal}
+    if route.repeat is not Repeat.READS:
+        repeatable = route.repeat is Repeat.ALL
+        return [_control_route(route, {**match, "headers": [asked]}, repeatable), refused]
+    reads = {**match, "headers": [asked, _method_in(_READING_METHODS)]}
+    rest = {**match, "headers": [asked]}
+    return [_control_route(route, reads, True), _control_route(route, rest, False), refused]
 
 
-def _control_route(route: ControlRoute, match: Match) -> dict[str, Any]:
+def _control_route(route: ControlRoute, match: Match, repeatable: bool) -> dict[str, Any]:
     if route.redirect:
         redirect = {"path_redirect": route.redirect, "response_code": "FOUND"}
         return {"match": match, "redirect": redirect}
     idle = NEVER if route.stream is Stream.LASTING else PLAIN_IDLE_TIMEOUT
     made = _route(match, route.envoy_cluster, idle)
+    if repeatable:
+        made["route"]["retry_policy"] = _retry_policy(_RETRY_CONTROL)
     if route.same_origin_only:
         made["typed_per_filter_config"] = {
             SAME_ORIGIN_FILTER: _Any(**packed(_FilterConfig(config={})))

@@ -17,6 +17,20 @@ class Stream(StrEnum):
     """A watch or a server-sent event stream: may be silent for ever."""
 
 
+class Repeat(StrEnum):
+    """Which requests of a control route are sent to another endpoint when one fails.
+
+    Whatever surely did not reach an endpoint always is.
+    """
+
+    UNSENT = "unsent"
+    """No others: twice is not once."""
+    READS = "reads"
+    """GET and HEAD."""
+    ALL = "all"
+    """All: doing them twice has the effect of doing them once."""
+
+
 @dataclass(frozen=True, slots=True)
 class ControlRoute:
     """A path of the control plane itself, which stands before the paths of services.
@@ -26,6 +40,7 @@ class ControlRoute:
         envoy_cluster: a static Envoy cluster of the bootstrap; "" if `redirect` is set.
         same_origin_only: whether browsers may call it from pages of this host only.
         redirect: where browsers are sent instead; "" for nowhere.
+        repeat: what is tried again although an endpoint may have done it.
     """
 
     path: str
@@ -34,6 +49,7 @@ class ControlRoute:
     exact: bool = False
     same_origin_only: bool = False
     redirect: str = ""
+    repeat: Repeat = Repeat.UNSENT
 
 
 @dataclass(frozen=True, slots=True)
