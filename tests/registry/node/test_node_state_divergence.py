@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client import CollectorRegistry
 from registry.node.clusters import Members, members, until
 
 from tianlu._proto.etcd.rpc_pb2 import CORRUPT
 from tianlu_registry.errors import Corrupt
 from tianlu_registry.mvcc.revision import pack, revision_key
+from tianlu_registry.node.metrics import NodeCollector
 
 
 def damage(cluster: Members, name: str) -> None:
@@ -15,6 +17,12 @@ def damage(cluster: Members, name: str) -> None:
     node = cluster[name].node
     record = b"\x0a\x03bad"
     node.machine.mvcc._backend.put(revision_key(pack(node.machine.mvcc.revision, 1000)), record)
+
+
+def sample(cluster: Members, name: str, metric: str) -> float | None:
+    registry = CollectorRegistry()
+    registry.register(NodeCollector(cluster[name].node))
+    return registry.get_sample_value(metric)
 
 
 @pytest.mark.parametrize("role", ["leader", "follower"])
@@ -40,6 +48,9 @@ async def test_the_one_that_diverges_stops_and_the_others_raise_the_alarm(role: 
                 for name in others
             ),
         )
+        # Whoever has raised the alarm knows; the other one may.
+        diverged = "tianlu_registry_state_audit_diverged_members"
+        assert 1 in [sample(cluster, name, diverged) for name in others]
         await cluster.put(others[0], b"after")
         assert await cluster.get(others[1], b"after") == b"v"
         assert set(cluster.failures) == {wrong}
