@@ -219,24 +219,18 @@ class KeyIndex:
 
     def restore(self, entries: dict[bytes, int | KeyHistory]) -> None:
         """Take over entries that were rebuilt from the backend. The index must be new."""
-        dead = [key for key, entry in entries.items() if _newest(entry) & TOMBSTONE]
+        # Most keys were put once: their entries are not looked at again. A million of them take
+        # 0.1 s here, beside sorting them.
+        histories = {key: entry for key, entry in entries.items() if isinstance(entry, KeyHistory)}
+        dead = {key for key, history in histories.items() if history.revisions[-1] & TOMBSTONE}
         self._entries = entries
         self._dead = SortedList(dead)
-        gone = set(dead)
-        self._live = SortedList(key for key in entries if key not in gone)
-        self.compactable = dict.fromkeys(_compactable(entries))
-
-
-def _newest(entry: int | KeyHistory) -> int:
-    return entry.revisions[-1] if isinstance(entry, KeyHistory) else entry
-
-
-def _compactable(entries: dict[bytes, int | KeyHistory]) -> Iterator[bytes]:
-    for key, entry in entries.items():
-        if isinstance(entry, KeyHistory) and (
-            len(entry.revisions) > 1 or entry.revisions[0] & TOMBSTONE
-        ):
-            yield key
+        self._live = SortedList(entries.keys() - dead if dead else entries)
+        self.compactable = {
+            key: None
+            for key, history in histories.items()
+            if len(history.revisions) > 1 or history.revisions[0] & TOMBSTONE
+        }
 
 
 def _between(keys: SortedList[bytes], key: bytes, range_end: bytes) -> Iterator[bytes]:
