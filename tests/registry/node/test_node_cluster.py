@@ -194,6 +194,32 @@ async def test_a_member_is_added_as_a_voter_and_removed() -> None:
         assert await cluster.put("d", b"k") == 3
 
 
+async def test_a_member_that_was_away_when_it_was_removed_learns_of_it() -> None:
+    async with members() as cluster:
+        away, _ = await cluster.followers()
+        removal = MemberRemoveRequest(ID=cluster[away].node.identity.member_id)
+        await cluster.stop(away)
+        survivor = next(iter(cluster.running))
+        await retried(lambda: cluster.cluster(survivor).member_remove(removal))
+        await cluster.start(away, start_wait_seconds=0.1)
+        await until("it has stopped itself", lambda: away in cluster.failures)
+        assert isinstance(cluster.failures[away], MemberRemoved)
+
+
+async def test_a_restarted_leader_still_has_what_a_follower_lacks() -> None:
+    async with members() as cluster:
+        away, other = await cluster.followers()
+        await cluster.stop(away)
+        for number in range(50):
+            await cluster.put(other, b"k%d" % number)
+        rest = list(cluster.running)
+        await cluster.stop(*rest)
+        await cluster.start(*rest)
+        await cluster.start(away)
+        assert await cluster.get(away, b"k49") == b"v"
+        assert cluster[away].node.snapshots.installed_count == 0
+
+
 async def test_a_member_that_would_cost_the_quorum_is_not_removed() -> None:
     async with members() as cluster:
         leader = await cluster.wait_leader()

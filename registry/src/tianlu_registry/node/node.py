@@ -604,6 +604,8 @@ class Node:
         """Publish what only this member knows, when what the log says of it is not so."""
         own, cluster = self.identity.member_id, self.machine.cluster
         record = cluster.membership.members.get(own)
+        if self._leader_id == NO_MEMBER and self.peers.says_removed():
+            self.fail(MemberRemoved())
         if record is None or self._leader_id == NO_MEMBER:
             return
         config = self.config

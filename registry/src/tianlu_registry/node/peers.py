@@ -32,6 +32,9 @@ _log = logging.getLogger(__name__)
 MEMBERS = "members"
 """The call that a joining node makes, which knows no number of its own yet."""
 
+REMOVED: Final = "was removed from the cluster"
+"""In the refusal that a removed member gets."""
+
 FAREWELL_ELECTIONS: Final = 5
 """A removed member is talked to for so many election timeouts more, so that it learns of it, and
 so that its vote helps the others to learn of it: raft/DESIGN.md, duty 17."""
@@ -170,8 +173,12 @@ class Peers:
 
     def _refusal(self, member: MemberId) -> str | None:
         if member in self._cluster.membership.removed and member not in self._leaving:
-            return f"member {member:x} was removed from the cluster"
+            return f"member {member:x} {REMOVED}"
         return None
+
+    def says_removed(self) -> bool:
+        """Whether another member has refused this one because it was removed."""
+        return any(REMOVED in peer.last_error for peer in self.status().values())
 
 
 async def ask_members(

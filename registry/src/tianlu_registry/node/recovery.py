@@ -26,8 +26,8 @@ from tianlu_registry.node.identity import (
     identity_of,
 )
 from tianlu_registry.node.membership import MemberRecord, Membership
-from tianlu_registry.raft import Config, Index, RawNode, Term
-from tianlu_registry.storage.backend import LmdbBackend
+from tianlu_registry.raft import NO_INDEX, Config, Index, RawNode, Term
+from tianlu_registry.storage.backend import LmdbBackend, LogPosition
 from tianlu_registry.storage.log import MemoryLog
 from tianlu_registry.storage.wal import Wal
 from tianlu_registry.storage.wal_recovery import RecoveredLog
@@ -171,13 +171,43 @@ def _open_log(
     """Open the WAL; one that does not reach the raft_snapshot that the database came from, because
     a crash came between the two, begins anew there (raft/DESIGN.md, duty 15)."""
     applied = backend.applied
-    return Wal.open(
+    is_snapshot = backend.snapshot_position == applied
+    oldest = Index(applied.index) if is_snapshot else _oldest_wanted(config, data_dir, applied)
+    wal, found = Wal.open(
         data_dir.wal,
-        Index(applied.index),
-        after_term=Term(applied.term),
-        is_snapshot=backend.snapshot_position == applied,
+        oldest,
+        after_term=Term(applied.term) if oldest == applied.index else None,
+        is_snapshot=is_snapshot,
         segment_bytes=config.wal_segment_bytes,
     )
+    try:
+        _check_reaches(found, applied)
+    except BaseException:
+        wal.close()
+        raise
+    return wal, found
+
+
+def _oldest_wanted(config: NodeConfig, data_dir: DataDir, applied: LogPosition) -> Index:
+    """Return after which entry the log is read: a margin before what the database holds, as far as
+    it is still there, so that a follower that lags needs no raft_snapshot because we restarted."""
+    first = Wal.first_index(data_dir.wal)
+    margin_start = applied.index - config.wal_entries_kept
+    if first == 1 and margin_start <= 0:
+        return NO_INDEX
+    return Index(min(applied.index, max(margin_start, first)))
+
+
+def _check_reaches(found: RecoveredLog, applied: LogPosition) -> None:
+    """Check that the log holds the entry that the database ends with."""
+    if found.after == applied.index:
+        return  # `Wal.open` has compared the terms
+    position = applied.index - found.after - 1
+    if position >= len(found.entries) or found.entries[position].term != applied.term:
+        raise Corrupt(
+            f"the WAL does not hold entry {applied.index} of term {applied.term}, up to which the "
+            "database was applied: the two do not belong together"
+        )
 
 
 def raft_node(config: NodeConfig, recovered: Recovered) -> RawNode:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from tianlu_registry.errors import StorageFailed, check
+from tianlu_registry.errors import Corrupt, StorageFailed, check
 from tianlu_registry.raft import NO_INDEX, NO_TERM, Entry, HardState, Index, Term
 from tianlu_registry.storage.wal_files import FileSystem, OsFileSystem
 from tianlu_registry.storage.wal_format import (
@@ -80,6 +80,18 @@ class Wal:
     def exists(directory: Path, *, files: FileSystem | None = None) -> bool:
         """Whether a directory holds a log. One whose creation was cut short does not."""
         return bool(list_segments(files or OsFileSystem(), directory))
+
+    @staticmethod
+    def first_index(directory: Path, *, files: FileSystem | None = None) -> Index:
+        """Return the first index of a log's oldest segment: `open` can begin after it, or later.
+
+        Raises:
+            Corrupt: there is no log.
+        """
+        names = list_segments(files or OsFileSystem(), directory)
+        if not names:
+            raise Corrupt(f"{directory}: no WAL segment is there")
+        return names[0].first_index
 
     @classmethod
     def create(

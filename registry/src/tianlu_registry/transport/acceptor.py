@@ -75,28 +75,32 @@ class Acceptor:
         self._change_log = change_log
         self._counters_of = counters_of
         self._on_member_seen = on_member_seen
+        self.accepted_count = 0
         self._serving = 0
+        self._members: dict[Connection, MemberId] = {}
         self._strangers = 0
         self._unknown: dict[asyncio.Task[None], socket.socket] = {}
         self._logs: dict[MemberId, Connection] = {}
 
-    @property
-    def serving(self) -> int:
-        """Accepted connections that are open, those in their handshake included."""
-        return self._serving
-
     def accept(self, sock: socket.socket, address: PeerAddress, origin: str) -> None:
         """Serve a new socket, or close it if there are too many."""
         if self._serving >= self._limits.connections_max:
-            self._change_log.warning("peer_connections_full", address.url, "too many connections")
+            self._change_log.note("peer_connections_full", address.url, "too many connections")
             if not self._evict_unknown():
                 sock.close()
                 return
         sock.setblocking(False)
         self._serving += 1
+        self.accepted_count += 1
         task = self._tasks.spawn(self._serve(sock, address, origin), "peer-serve")
         self._unknown[task] = sock
         task.add_done_callback(self._on_served)
+
+    def drop(self, member: MemberId) -> None:
+        """Close what a member has open here. It may dial again, and is then let in or not."""
+        for connection, whose in list(self._members.items()):
+            if whose == member:
+                connection.close()
 
     def _evict_unknown(self) -> bool:
         """End the connection that has been longest in its handshake; False if there is none."""
@@ -117,7 +121,7 @@ class Acceptor:
         try:
             remote = await self._open(connection, sock, address)
         except (RegistryError, OSError, TimeoutError) as error:
-            self._change_log.warning("peer_not_accepted", origin, _describe(error))
+            self._change_log.note("peer_not_accepted", origin, _describe(error))
             connection.close(flush=isinstance(error, PeerRefused))
             return
         except BaseException:
@@ -125,11 +129,13 @@ class Acceptor:
             raise
         finally:
             self._forget_unknown()
+        self._members[connection] = remote.member
         try:
             await self._serve_kind(connection, remote)
         except RegistryError as error:
             connection.close(error)
         finally:
+            del self._members[connection]
             connection.close()
             self._note_end(connection, remote)
 
@@ -240,7 +246,7 @@ class Acceptor:
     def _note_end(self, connection: Connection, remote: Remote) -> None:
         """Log what a member did wrong; that it went away is logged by who dials it."""
         if isinstance(connection.error, BadPeerMessage):
-            self._change_log.warning(
+            self._change_log.note(
                 "peer_misbehaved", f"{remote.member:x}", _describe(connection.error)
             )
 

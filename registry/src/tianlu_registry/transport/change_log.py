@@ -16,8 +16,8 @@ class ChangeLog:
         self._logger = logger
         self._last: OrderedDict[str, str] = OrderedDict()
 
-    def warning(self, event: str, subject: str, reason: str) -> None:
-        """Log `event`, unless it is what was last said of `subject`."""
+    def note(self, event: str, subject: str, reason: str) -> None:
+        """Log `event` as a warning, unless it is what was last said of `subject`."""
         text = f"{event} {reason}"
         if self._last.get(subject) == text:
             return

@@ -156,7 +156,7 @@ class Peer:
 
     def _note_error(self, reason: str) -> None:
         self._last_error = reason
-        self._change_log.warning("peer_not_connected", f"{self.member:x}", reason)
+        self._change_log.note("peer_not_connected", f"{self.member:x}", reason)
 
     async def _pause(self, seconds: float) -> None:
         try:

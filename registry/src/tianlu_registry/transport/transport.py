@@ -149,6 +149,11 @@ class Transport:
         """The URLs that are listened at; ports that the kernel chose are filled in."""
         return tuple(address.url for address in self._listener.addresses)
 
+    @property
+    def accepted_count(self) -> int:
+        """How many connections were accepted so far."""
+        return self._acceptor.accepted_count
+
     def set_peers(self, peers: Mapping[MemberId, Sequence[str]]) -> None:
         """Say who the other members are and where. Connections to those who are gone or have moved
         are closed; the others are left alone.
@@ -164,6 +169,7 @@ class Transport:
         for member, peer in list(self._peers.items()):
             if wanted.get(member) != peer.urls:
                 self._drop_peer(member)
+                self._acceptor.drop(member)
         for member, urls in wanted.items():
             if member not in self._peers and not self._stopped:
                 self._add_peer(member, urls)
