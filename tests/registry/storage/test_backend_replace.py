@@ -11,12 +11,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import cast
 
 import lmdb
 import pytest
 
 from tianlu_registry.errors import Corrupt, InvariantBroken, NoSpace, StorageFailed
 from tianlu_registry.storage.backend import LmdbBackend, LogPosition
+from tianlu_registry.storage.environment import copy_environment
 from tianlu_registry.storage.staged import StagedSnapshot
 
 ALL = (b"", b"\xff" * 13)
@@ -114,22 +116,26 @@ def test_a_copy_never_overwrites(tmp_path: Path) -> None:
     backend.close()
 
 
-def test_a_copy_that_fails_is_removed_and_hurts_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "wanted"),
+    [
+        (lmdb.DiskError("No space left on device"), NoSpace),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), NoSpace),
+        (OSError(errno.EIO, "Input/output error"), StorageFailed),
+        (lmdb.CorruptedError("page"), Corrupt),
+    ],
+)
+def test_a_copy_that_fails_is_removed(
+    tmp_path: Path, error: Exception, wanted: type[Exception]
 ) -> None:
-    backend = backend_of(tmp_path / "db", 7, b"text")
+    class Environment:
+        def copyfd(self, descriptor: int, *, compact: bool) -> None:
+            os.write(descriptor, b"half")
+            raise error
 
-    def fails(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", fails)
-    with pytest.raises(NoSpace, match="no room for a copy"):
-        backend.hot_copy(tmp_path / "copy")
-    monkeypatch.undo()
+    with pytest.raises(wanted):
+        copy_environment(cast("lmdb.Environment", Environment()), tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
-    backend.put(key_of(101), b"more")
-    backend.commit(8, 3)
-    backend.close()
 
 
 # Replacing
@@ -138,7 +144,8 @@ def test_a_copy_that_fails_is_removed_and_hurts_nothing(
 def test_a_replaced_state_is_the_copys(tmp_path: Path) -> None:
     path = copy_of(tmp_path, 500, b"theirs", count=300)
     backend = backend_of(tmp_path / "db", 7, b"ours")
-    assert backend.snapshot_position is None
+    before = backend.snapshot_position
+    assert before is None
     backend.put(key_of(101), b"pending")
     staged = StagedSnapshot.open(path)
     backend.replace(staged)

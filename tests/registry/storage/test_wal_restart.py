@@ -65,7 +65,7 @@ def segments(disk: SimulatedDisk) -> list[str]:
 # Beginning after a position
 
 
-def test_a_log_may_be_made_to_begin_after_a_position():
+def test_a_log_may_be_made_to_begin_after_a_position() -> None:
     disk = disk_of()
     wal = make(disk, after=500, after_term=3, hard_state=STATE)
     assert wal.synced_index == 500
@@ -78,7 +78,7 @@ def test_a_log_may_be_made_to_begin_after_a_position():
     assert log.entries == entries(531, 560, term=3)
 
 
-def test_a_log_without_entries_after_its_base_reopens():
+def test_a_log_without_entries_after_its_base_reopens() -> None:
     disk = disk_of()
     make(disk, after=1, after_term=1).close()
     wal, log = reopen(disk, 1, 1)
@@ -87,7 +87,7 @@ def test_a_log_without_entries_after_its_base_reopens():
     assert reopen(disk, 1, 1)[1].entries == entries(2, 3)
 
 
-def test_restart_forgets_what_was_before_and_goes_on():
+def test_restart_forgets_what_was_before_and_goes_on() -> None:
     disk = disk_of()
     wal = make(disk)
     write(wal, 1, 100, state=STATE)
@@ -106,7 +106,7 @@ def test_restart_forgets_what_was_before_and_goes_on():
     assert log.metadata == b"m"
 
 
-def test_a_log_may_be_restarted_again_and_released():
+def test_a_log_may_be_restarted_again_and_released() -> None:
     disk = disk_of()
     wal = make(disk)
     for base in (10, 200, 300):
@@ -118,7 +118,7 @@ def test_a_log_may_be_restarted_again_and_released():
     assert reopen(disk, 355, 300)[1].entries == entries(356, 360, term=300)
 
 
-def test_a_given_hard_state_replaces_the_newest():
+def test_a_given_hard_state_replaces_the_newest() -> None:
     disk = disk_of()
     wal = make(disk)
     write(wal, 1, 3, state=STATE)
@@ -127,14 +127,14 @@ def test_a_given_hard_state_replaces_the_newest():
     assert reopen(disk, 50, 8)[1].hard_state == newer
 
 
-def test_a_restart_is_refused_while_something_waits_for_a_sync():
+def test_a_restart_is_refused_while_something_waits_for_a_sync() -> None:
     wal = make(disk_of())
     wal.append(None, entries(1, 1))
     with pytest.raises(InvariantBroken, match="synced"):
         wal.restart_after(Index(5), Term(1), None)
 
 
-def test_a_restart_at_the_very_beginning_is_refused():
+def test_a_restart_at_the_very_beginning_is_refused() -> None:
     with pytest.raises(InvariantBroken):
         make(disk_of()).restart_after(Index(0), Term(0), None)
 
@@ -142,7 +142,7 @@ def test_a_restart_at_the_very_beginning_is_refused():
 @pytest.mark.parametrize(
     "operation", ["create", "allocate", "write", "sync_data", "rename", "sync_directory", "remove"]
 )
-def test_a_restart_that_fails_poisons_the_log(operation: str):
+def test_a_restart_that_fails_poisons_the_log(operation: str) -> None:
     disk = disk_of()
     wal = make(disk)
     write(wal, 1, 3)
@@ -163,7 +163,7 @@ def test_a_restart_that_fails_poisons_the_log(operation: str):
 # A state that the log does not hold
 
 
-def test_a_log_that_ends_before_a_snapshot_is_begun_anew_there():
+def test_a_log_that_ends_before_a_snapshot_is_begun_anew_there() -> None:
     disk = disk_of()
     wal = make(disk)
     write(wal, 1, 40, state=STATE)
@@ -180,13 +180,13 @@ def test_a_log_that_ends_before_a_snapshot_is_begun_anew_there():
     assert reopen(disk, 500, 7)[1].entries == entries(501, 503, term=7)
 
 
-def test_a_vote_of_the_snapshots_term_is_kept():
+def test_a_vote_of_the_snapshots_term_is_kept() -> None:
     disk = disk_of()
     write(make(disk), 1, 4, state=replace(STATE, term=Term(7)))
     assert reopen(disk, 500, 7, is_snapshot=True)[1].hard_state == replace(STATE, term=Term(7))
 
 
-def test_a_log_with_another_entry_at_the_snapshot_is_begun_anew_there():
+def test_a_log_with_another_entry_at_the_snapshot_is_begun_anew_there() -> None:
     disk = disk_of()
     write(make(disk), 1, 100)
     _, log = reopen(disk, 50, 3, is_snapshot=True)
@@ -194,7 +194,7 @@ def test_a_log_with_another_entry_at_the_snapshot_is_begun_anew_there():
     assert reopen(disk, 50, 3)[1].entries == []
 
 
-def test_a_log_that_holds_the_snapshot_is_left_alone():
+def test_a_log_that_holds_the_snapshot_is_left_alone() -> None:
     disk = disk_of()
     write(make(disk), 1, 100)
     _, log = reopen(disk, 50, 1, is_snapshot=True)
@@ -202,7 +202,7 @@ def test_a_log_that_holds_the_snapshot_is_left_alone():
 
 
 @pytest.mark.parametrize("after", [50, 500])
-def test_without_a_snapshot_a_log_that_lacks_the_state_is_refused(after: int):
+def test_without_a_snapshot_a_log_that_lacks_the_state_is_refused(after: int) -> None:
     disk = disk_of()
     write(make(disk), 1, 100)
     before = segments(disk)
@@ -211,7 +211,7 @@ def test_without_a_snapshot_a_log_that_lacks_the_state_is_refused(after: int):
     assert segments(disk) == before
 
 
-def test_a_log_that_begins_after_the_state_is_refused_snapshot_or_not():
+def test_a_log_that_begins_after_the_state_is_refused_snapshot_or_not() -> None:
     disk = disk_of()
     write(make(disk, after=500, after_term=3), 501, 510, term=3)
     for is_snapshot in (False, True):
@@ -219,7 +219,7 @@ def test_a_log_that_begins_after_the_state_is_refused_snapshot_or_not():
             reopen(disk, 120, 1, is_snapshot=is_snapshot)
 
 
-def test_a_restarted_log_whose_older_segments_are_left_is_refused_to_older_state():
+def test_a_restarted_log_whose_older_segments_are_left_is_refused_to_older_state() -> None:
     disk = disk_of()
     wal = make(disk)
     write(wal, 1, 100)
@@ -240,7 +240,9 @@ def test_a_restarted_log_whose_older_segments_are_left_is_refused_to_older_state
 
 @pytest.mark.parametrize("length", [3, 100])
 @pytest.mark.parametrize("base", [2, 50, 500])
-def test_a_restart_interrupted_anywhere_leaves_the_old_log_or_the_new(length: int, base: int):
+def test_a_restart_interrupted_anywhere_leaves_the_old_log_or_the_new(
+    length: int, base: int
+) -> None:
     outcomes = set()
     for crash_at in range(1, 16):
         for seed in range(8):
@@ -260,7 +262,7 @@ def test_a_restart_interrupted_anywhere_leaves_the_old_log_or_the_new(length: in
 
 
 @pytest.mark.parametrize("crash_at", range(1, 7))
-def test_a_creation_after_a_position_interrupted_anywhere_may_be_repeated(crash_at: int):
+def test_a_creation_after_a_position_interrupted_anywhere_may_be_repeated(crash_at: int) -> None:
     for seed in range(10):
         disk = disk_of(seed)
         disk.crash_at = crash_at
@@ -365,7 +367,7 @@ class Member:
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 1 << 32), st.lists(st.integers(1, 80), min_size=1, max_size=6))
-def test_base_and_entries_survive_any_series_of_crashes(seed: int, crash_points: list[int]):
+def test_base_and_entries_survive_any_series_of_crashes(seed: int, crash_points: list[int]) -> None:
     member = Member(random.Random(seed))
     for crash_point in crash_points:
         member.disk.crash_at = member.disk.operations + crash_point

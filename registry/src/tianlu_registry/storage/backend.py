@@ -258,11 +258,11 @@ class LmdbBackend:
         return LogPosition.decode(position) if position is not None else None
 
     def hot_copy(self, path: Path) -> None:
-        """Write the state as of `applied` into a new file, readable to its owner only, synced.
+        """Write the state as of `applied` into a new file, readable to its owner only.
 
-        Blocks on the disk, without holding the interpreter: for a thread. The loop may go on
-        reading and collecting writes. No commit may run before this has returned, because nothing
-        keeps it from using the pages that are being copied.
+        Blocks, without holding the interpreter: for a thread. The loop may go on reading and
+        collecting writes. No commit may run before this has returned, because nothing keeps it
+        from using the pages that are being copied. The copy is not synced; a crash may ruin it.
 
         Raises:
             NoSpace: the disk is full; what was written of the copy is gone.

@@ -95,9 +95,10 @@ def applied_position(get_meta: Callable[[bytes], bytes | None]) -> LogPosition |
 
 
 def copy_environment(env: lmdb.Environment, path: Path) -> None:
-    """Write the newest committed state into a new file, without free pages; synced.
+    """Write the newest committed state into a new file, without free pages.
 
-    Blocks on the disk, without holding the interpreter. No commit may run meanwhile.
+    Blocks, without holding the interpreter. No commit may run meanwhile. The file is not synced:
+    the time of that, nearly all of a copy's, would be added to the pause of the commits.
 
     Raises:
         NoSpace: the disk is full. What was written is gone.
@@ -107,7 +108,6 @@ def copy_environment(env: lmdb.Environment, path: Path) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
         try:
             env.copyfd(descriptor, compact=True)
-            os.fsync(descriptor)
         except BaseException as error:
             path.unlink(missing_ok=True)
             if _is_full(error):
