@@ -9,6 +9,8 @@
     │   ├── NotFound               LeaseNotFound, ServiceNotFound, InstanceNotFound ...
     │   ├── Exists                 LeaseExists
     │   ├── ClusterChangeRefused   PeerUrlExists, LearnerNotReady, NotLeader ...
+    │   ├── AuthRefused            UserNotFound, RoleExists, AuthNotEnabled ...
+    │   ├── PermissionDenied, InvalidAuthToken, AuthFailed, AuthOldRevision, UserEmpty ...
     │   └── Conflict               the thing is not in the state that the request needs
     ├── Unavailable                the registry cannot now: try again
     │   ├── NoLeader, TooManyRequests, Stopped, UnhealthyCluster, LeaderTransferTimeout
@@ -202,6 +204,95 @@ class Conflict(InputError):
     """The thing is not in the state that the request needs."""
 
     text = "tianlu: conflict"
+
+
+class AuthRefused(InputError):
+    """A change of users, roles or authentication does not fit the present ones."""
+
+    text = "tianlu: the change of users or roles does not fit"
+
+
+class RootUserNotFound(AuthRefused):
+    text = "etcdserver: root user does not exist"
+
+
+class RootRoleNotGranted(AuthRefused):
+    text = "etcdserver: root user does not have root role"
+
+
+class UserExists(AuthRefused):
+    text = "etcdserver: user name already exists"
+
+
+class UserNotFound(AuthRefused):
+    text = "etcdserver: user name not found"
+
+
+class RoleExists(AuthRefused):
+    text = "etcdserver: role name already exists"
+
+
+class RoleNotFound(AuthRefused):
+    text = "etcdserver: role name not found"
+
+
+class RoleNotGranted(AuthRefused):
+    text = "etcdserver: role is not granted to the user"
+
+
+class PermissionNotGranted(AuthRefused):
+    text = "etcdserver: permission is not granted to the role"
+
+
+class AuthNotEnabled(AuthRefused):
+    text = "etcdserver: authentication is not enabled"
+
+
+class InvalidAuthManagement(InputError):
+    """Root's user, role or grant would go while authentication is on, or a range is empty."""
+
+    text = "etcdserver: invalid auth management"
+
+
+class UserEmpty(InputError):
+    """A user's name is missing: in a change of users, or because a call says of nobody."""
+
+    text = "etcdserver: user name is empty"
+
+
+class RoleEmpty(InputError):
+    text = "etcdserver: role name is empty"
+
+
+class PermissionNotGiven(InputError):
+    text = "etcdserver: permission not given"
+
+
+class AuthFailed(InputError):
+    text = "etcdserver: authentication failed, invalid user ID or password"
+
+
+class NoPasswordUser(InputError):
+    """A user who has no password was to be known by one."""
+
+    text = "auth: authentication failed, password was given for no password user"
+
+
+class AuthOldRevision(InputError):
+    """Users or roles have changed since the token was made or the request was checked: log in
+    anew, or try again. etcd's clients do so by themselves."""
+
+    text = "etcdserver: revision of auth store is old"
+
+
+class PermissionDenied(InputError):
+    text = "etcdserver: permission denied"
+
+
+class InvalidAuthToken(InputError):
+    """The token is unknown, has expired or is forged: log in anew."""
+
+    text = "etcdserver: invalid auth token"
 
 
 class Unavailable(RegistryError):

@@ -30,7 +30,7 @@ def test_every_error_has_a_code_and_a_text() -> None:
     assert len(kinds) > 30
     for kind in kinds:
         assert code_of(kind) is not StatusCode.OK
-        assert kind.text.startswith(("etcdserver: ", "mvcc: ", "tianlu: "))
+        assert kind.text.startswith(("etcdserver: ", "mvcc: ", "auth: ", "tianlu: "))
 
 
 def test_every_code_has_an_http_status() -> None:
@@ -90,6 +90,26 @@ ETCD = {
     errors.NoLeader: (14, "etcdserver: no leader"),
     errors.Stopped: (14, "etcdserver: server stopped"),
     errors.RequestTimeout: (14, "etcdserver: request timed out"),
+    errors.RootUserNotFound: (9, "etcdserver: root user does not exist"),
+    errors.RootRoleNotGranted: (9, "etcdserver: root user does not have root role"),
+    errors.UserExists: (9, "etcdserver: user name already exists"),
+    errors.UserEmpty: (3, "etcdserver: user name is empty"),
+    errors.UserNotFound: (9, "etcdserver: user name not found"),
+    errors.RoleExists: (9, "etcdserver: role name already exists"),
+    errors.RoleNotFound: (9, "etcdserver: role name not found"),
+    errors.RoleEmpty: (3, "etcdserver: role name is empty"),
+    errors.AuthFailed: (
+        3,
+        "etcdserver: authentication failed, invalid user ID or password",
+    ),
+    errors.PermissionNotGiven: (3, "etcdserver: permission not given"),
+    errors.PermissionDenied: (7, "etcdserver: permission denied"),
+    errors.RoleNotGranted: (9, "etcdserver: role is not granted to the user"),
+    errors.PermissionNotGranted: (9, "etcdserver: permission is not granted to the role"),
+    errors.AuthNotEnabled: (9, "etcdserver: authentication is not enabled"),
+    errors.InvalidAuthToken: (16, "etcdserver: invalid auth token"),
+    errors.InvalidAuthManagement: (3, "etcdserver: invalid auth management"),
+    errors.AuthOldRevision: (3, "etcdserver: revision of auth store is old"),
 }
 
 

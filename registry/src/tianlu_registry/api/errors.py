@@ -28,6 +28,10 @@ CODES: Final[Mapping[type[errors.RegistryError], StatusCode]] = MappingProxyType
         errors.LeaseExists: StatusCode.FAILED_PRECONDITION,
         errors.ClusterChangeRefused: StatusCode.FAILED_PRECONDITION,
         errors.Conflict: StatusCode.FAILED_PRECONDITION,
+        errors.AuthRefused: StatusCode.FAILED_PRECONDITION,
+        errors.NoPasswordUser: StatusCode.UNKNOWN,  # etcd has no code for this one
+        errors.PermissionDenied: StatusCode.PERMISSION_DENIED,
+        errors.InvalidAuthToken: StatusCode.UNAUTHENTICATED,
         errors.Unavailable: StatusCode.UNAVAILABLE,
         errors.TooManyRequests: StatusCode.RESOURCE_EXHAUSTED,
         errors.LeaderTransferTimeout: StatusCode.UNKNOWN,  # etcd has no code for this one

@@ -51,6 +51,22 @@ class IntervalSet:
         end = self._ends[position]
         return end is None or key < end
 
+    def covers(self, key: bytes, range_end: bytes) -> bool:
+        """Whether the set holds all of a range, given in the same notation. Of an empty range the
+        start counts."""
+        if not range_end:
+            return key in self
+        starts = self._starts
+        if starts is None:
+            starts = self._merge()
+        position = bisect_right(starts, key) - 1
+        if position < 0:
+            return False
+        end = self._ends[position]
+        if end is None:
+            return True
+        return range_end != WHOLE_KEYSPACE_FROM and key < end and range_end <= end
+
     def _merge(self) -> list[bytes]:
         starts: list[bytes] = []
         ends: list[bytes | None] = []

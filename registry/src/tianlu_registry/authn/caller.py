@@ -1,0 +1,98 @@
+"""Who says what of himself: the credentials of the call that is being served.
+
+The call stands in a context variable, which asyncio keeps apart for each task: set once where calls
+come in, it reaches whatever the call does, through servicers that know nothing of it. What is done
+outside of any call (by the node itself) has no caller.
+
+Source: etcd api/v3rpc/rpctypes/metadatafields.go; Envoy docs, "x-forwarded-client-cert".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+from tianlu_registry.api.grpc_asgi.asgi import Scope
+
+_TOKEN: Final = b"token"
+_AUTHORIZATION: Final = b"authorization"
+_BEARER: Final = "Bearer "
+_CERTIFICATE: Final = b"x-forwarded-client-cert"
+
+_SUBJECT: Final = re.compile(r'(?:^|;)\s*Subject="((?:[^"\\]|\\.)*)"', re.IGNORECASE)
+_COMMON_NAME: Final = re.compile(r"(?:^|[,+])\s*CN=((?:[^,+\\]|\\.)*)")
+
+_scope: ContextVar[Scope | None] = ContextVar("tianlu_registry_call", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a call brought along.
+
+    Attributes:
+        token: from its metadata.
+        common_name: of its client certificate, which the listener has verified.
+    """
+
+    token: str | None = None
+    common_name: str | None = None
+
+
+NONE: Final = Credentials()
+
+
+def serving(scope: Scope) -> None:
+    """From here on this task serves the call of an ASGI scope."""
+    _scope.set(scope)
+
+
+def credentials() -> Credentials:
+    """Return the credentials of the call that this task serves."""
+    scope = _scope.get()
+    return NONE if scope is None else read_credentials(scope["headers"])
+
+
+def read_credentials(headers: Iterable[tuple[bytes, bytes]]) -> Credentials:
+    """Return the credentials among a request's headers, of which the names are lower-case.
+
+    Of several tokens the first counts, and one in `token` before one in `authorization`. Of several
+    certificates the last: the nearest listener has appended it.
+    """
+    tokens: dict[bytes, str] = {}
+    certificate: bytes | None = None
+    for name, value in headers:
+        if name in (_TOKEN, _AUTHORIZATION):
+            tokens.setdefault(name, value.decode("latin-1"))
+        elif name == _CERTIFICATE:
+            certificate = value
+    token = tokens.get(_TOKEN, tokens.get(_AUTHORIZATION))
+    return Credentials(
+        None if token is None else token.removeprefix(_BEARER),
+        None if certificate is None else _common_name(certificate.decode("latin-1")),
+    )
+
+
+def _common_name(header: str) -> str | None:
+    subject = _SUBJECT.search(_last_element(header))
+    if subject is None:
+        return None
+    found = _COMMON_NAME.search(re.sub(r'\\(["\\])', r"\1", subject[1]))
+    return None if found is None else re.sub(r"\\(.)", r"\1", found[1])
+
+
+def _last_element(header: str) -> str:
+    """Return what follows the last comma outside quotes."""
+    start, quoted, escaped = 0, False, False
+    for position, character in enumerate(header):
+        if escaped:
+            escaped = False
+        elif quoted and character == "\\":
+            escaped = True
+        elif character == '"':
+            quoted = not quoted
+        elif character == "," and not quoted:
+            start = position + 1
+    return header[start:]
