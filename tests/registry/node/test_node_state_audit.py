@@ -138,6 +138,24 @@ async def test_one_that_was_heard_and_stopped_is_alarmed_all_the_same() -> None:
     assert cluster[2].alarms == [1]
 
 
+async def test_one_that_is_convicted_by_the_answers_tells_before_it_goes() -> None:
+    """The leader's question said nothing yet; it has come as far as the answers meanwhile."""
+    cluster = Cluster(8, 7, 7)
+    wrong = cluster[1]
+    late, wrong.points = wrong.points, {}
+    answer = wrong.auditor._call
+
+    async def answered_late(to: MemberId, method: str, payload: bytes, seconds: float) -> bytes:
+        reply = await answer(to, method, payload, seconds)
+        wrong.points = late
+        return reply
+
+    wrong.auditor._call = answered_late
+    await cluster.round(ROUNDS)
+    assert cluster.stopped == [1]
+    assert cluster[2].alarms == cluster[3].alarms == [1]
+
+
 def _said(cluster: Cluster, number: int) -> bytes:
     member = cluster[number]
     return member.id.to_bytes(8, "big") + HashReport(member.chain, member.points).encode()

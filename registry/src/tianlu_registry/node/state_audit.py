@@ -166,13 +166,23 @@ class StateAuditor:
             await asyncio.wait([self._round])
 
     async def _ask_all(self) -> None:
+        await self._exchange()
+        self.counts.rounds += 1
+        verdict = self._judge(self._members())
+        if self._own_id in verdict.diverged:
+            # What convicts this member may have come with the answers alone: before it goes, the
+            # others hear it too, so that they can raise the alarm.
+            self._stopped = True
+            await self._exchange()
+            self._step_out(verdict.diverged[self._own_id])
+        else:
+            await self._raise_alarms()
+
+    async def _exchange(self) -> None:
+        """Tell all others what this member holds, and hear what they do."""
         members = self._members()
         others = sorted((members.voters | members.learners) - {self._own_id})
         await asyncio.gather(*(self._ask(member) for member in others))
-        self.counts.rounds += 1
-        self._judge(self._members())
-        if not self._stopped:
-            await self._raise_alarms()
 
     async def _ask(self, member: MemberId) -> None:
         try:
@@ -194,8 +204,8 @@ class StateAuditor:
             self._mismatched[member] = index
             _log.warning("state_audit.mismatch member=%x index=%d", member, index)
 
-    def _judge(self, members: Audited) -> None:
-        """Draw the consequences of what was heard."""
+    def _judge(self, members: Audited) -> Verdict:
+        """Draw the consequences of what was heard for others, and return all of it."""
         everybody = members.voters | members.learners
         since = self._loop.time() - REPORT_SECONDS_MAX
         self._heard = {
@@ -211,10 +221,9 @@ class StateAuditor:
         verdict = judge(reports, members.voters)
         self.counts.agreed_index = max(self.counts.agreed_index, verdict.agreed)
         self._note_dispute(verdict)
-        if self._own_id in verdict.diverged:
-            self._step_out(verdict.diverged[self._own_id])
-            return
-        self._note_diverged(verdict, everybody)
+        if self._own_id not in verdict.diverged:
+            self._note_diverged(verdict, everybody)
+        return verdict
 
     def _note_dispute(self, verdict: Verdict) -> None:
         if verdict.disputed not in (NO_INDEX, self.counts.disputed_index):
@@ -240,7 +249,6 @@ class StateAuditor:
         self.counts.diverged = len(self._diverged)
 
     def _step_out(self, index: Index) -> None:
-        self._stopped = True
         message = (
             f"state diverges from the majority at index {index}: what this member "
             f"({self._own_id:x}) holds is not what the log says, so it takes itself out of "

@@ -37,6 +37,10 @@ LEDGER_ENTRIES: Final = 64
 """Newest entries kept: 16,384 log entries back. A member that lags more can be compared when it
 has caught up: a chain that differs goes on differing."""
 
+REPORTED_ENTRIES: Final = 16
+"""Newest indexes between the strides at which this member has reported, kept so that what one
+report said is also in the next ones."""
+
 FORMAT: Final = 1
 """What is chained, and how. Members that chain otherwise are not compared."""
 
@@ -113,6 +117,7 @@ class StateHash:
         self._effects: list[bytes] = []
         self.wrote_record: Callable[[bytes], object] = self._effects.append
         self._ledger: deque[tuple[Index, int]] = deque(maxlen=LEDGER_ENTRIES)
+        self._reported: deque[tuple[Index, int]] = deque(maxlen=REPORTED_ENTRIES)
         self._hash = 0
         self.chain = applied
         backend.observer = self
@@ -131,12 +136,16 @@ class StateHash:
         return self._hash
 
     def report(self, applied: Index) -> HashReport:
-        """Return what can be compared with others: the ledger, and the hash at present.
+        """Return what can be compared with others: the ledger, the hash at present, and what the
+        last reports said.
 
         Args:
             applied: the newest entry applied.
         """
-        return HashReport(self.chain, {**dict(self._ledger), applied: self.value()})
+        now = (applied, self.value())
+        if now not in self._reported:
+            self._reported.append(now)
+        return HashReport(self.chain, dict([*self._ledger, *self._reported]))
 
     # What the backend tells
 
@@ -154,6 +163,7 @@ class StateHash:
         """Go on with the chain that the backend holds now."""
         self._effects.clear()
         self._ledger.clear()
+        self._reported.clear()
         self.chain, self._hash = Index(index), 0
         stored = self._backend.get_meta(_META)
         if stored is None:
