@@ -107,7 +107,7 @@ def test_entries_are_put_together_from_their_columns() -> None:
         ),
         (
             pb.PeerMessage(to=1, sender=2, heartbeat=pb.PeerHeartbeat(commit=NUMBER_MAX + 1)),
-            "impossible commit",
+            "impossible number",
         ),
         (append(sizes=[1, 3]), "sizes do not add up"),
         (append(sizes=[3]), "counts do not add up"),
@@ -118,8 +118,8 @@ def test_entries_are_put_together_from_their_columns() -> None:
         (append(runs=run(term=1)), "do not ascend"),
         (append(runs=run(term=5)), "do not ascend"),
         (append(runs=run(type=9)), "unknown type 9"),
-        (append(prev_index=NUMBER_MAX - 1), "impossible last index"),
-        (append(prev_index=NUMBER_MAX + 1), "impossible prev_index"),
+        (append(prev_index=NUMBER_MAX - 1), "impossible number"),
+        (append(prev_index=NUMBER_MAX + 1), "impossible number"),
         (
             pb.PeerMessage(
                 to=1, sender=2, forwarded_proposal=pb.PeerForwardedProposal(data=b"x", type=2)

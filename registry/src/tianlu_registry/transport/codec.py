@@ -81,18 +81,14 @@ def from_proto(wire: pb.PeerMessage) -> Message:
         raise BadPeerMessage("tianlu: a message is of no kind that this release knows")
     if not wire.to or not wire.sender:
         raise BadPeerMessage(f"tianlu: {kind} without sender or receiver")
-    _check_number(kind, "term", wire.term)
+    if wire.term > NUMBER_MAX:
+        raise BadPeerMessage(f"tianlu: {kind} with the impossible term {wire.term}")
     return _DECODERS[kind](wire, getattr(wire, kind))
 
 
-def _check_number(kind: str, field: str, number: int) -> None:
-    if number > NUMBER_MAX:
-        raise BadPeerMessage(f"tianlu: {kind} with the impossible {field} {number}")
-
-
-def _check_numbers(kind: str, body: object, *fields: str) -> None:
-    for field in fields:
-        _check_number(kind, field, getattr(body, field))
+def _check_numbers(kind: str, *numbers: int) -> None:
+    if max(numbers) > NUMBER_MAX:
+        raise BadPeerMessage(f"tianlu: {kind} with the impossible number {max(numbers)}")
 
 
 def _entry_type(number: int) -> EntryType:
@@ -120,7 +116,7 @@ def _encode_request_vote(message: RequestVote) -> pb.PeerMessage:
 
 
 def _decode_request_vote(wire: pb.PeerMessage, body: pb.PeerRequestVote) -> RequestVote:
-    _check_numbers("request_vote", body, "last_index", "last_term")
+    _check_numbers("request_vote", body.last_index, body.last_term)
     return RequestVote(
         MemberId(wire.to),
         MemberId(wire.sender),
@@ -149,7 +145,7 @@ def _encode_request_vote_response(message: RequestVoteResponse) -> pb.PeerMessag
 def _decode_request_vote_response(
     wire: pb.PeerMessage, body: pb.PeerRequestVoteResponse
 ) -> RequestVoteResponse:
-    _check_numbers("request_vote_response", body, "commit", "commit_term")
+    _check_numbers("request_vote_response", body.commit, body.commit_term)
     return RequestVoteResponse(
         MemberId(wire.to),
         MemberId(wire.sender),
@@ -186,7 +182,7 @@ def _encode_runs(body: pb.PeerAppendEntries, entries: tuple[Entry, ...]) -> None
 
 
 def _decode_append_entries(wire: pb.PeerMessage, body: pb.PeerAppendEntries) -> AppendEntries:
-    _check_numbers("append_entries", body, "prev_index", "prev_term", "commit")
+    _check_numbers("append_entries", body.prev_index, body.prev_term, body.commit)
     return AppendEntries(
         MemberId(wire.to),
         MemberId(wire.sender),
@@ -207,23 +203,22 @@ def _decode_entries(leader_term: int, body: pb.PeerAppendEntries) -> tuple[Entry
     sizes, data = list(body.sizes), body.data
     if sum(sizes) != len(data):
         raise BadPeerMessage("tianlu: append_entries whose sizes do not add up")
-    if sum(run.count for run in body.runs) != len(sizes):
-        raise BadPeerMessage("tianlu: append_entries whose counts do not add up")
-    _check_number("append_entries", "last index", body.prev_index + len(sizes))
+    first = body.prev_index + 1
+    _check_numbers("append_entries", first + len(sizes))
     pieces = [data[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]
     entries: list[Entry] = []
-    term_before = body.prev_term
+    start, term_before = 0, body.prev_term
     for run in body.runs:
-        term, count, type_ = run.term, run.count, _entry_type(run.type)
-        if not term_before <= term <= leader_term or not count:
+        term, type_, end = run.term, _entry_type(run.type), start + run.count
+        if not term_before <= term <= leader_term or end == start:
             raise BadPeerMessage("tianlu: append_entries whose terms do not ascend to its own")
-        term_before = term
-        start = len(entries)
-        first = body.prev_index + 1 + start
         entries += [
             Entry(term, index, piece, type_)  # type: ignore[arg-type]  # checked above
-            for index, piece in enumerate(pieces[start : start + count], first)
+            for index, piece in enumerate(pieces[start:end], first + start)
         ]
+        start, term_before = end, term
+    if start != len(sizes):
+        raise BadPeerMessage("tianlu: append_entries whose counts do not add up")
     return tuple(entries)
 
 
@@ -245,7 +240,7 @@ def _encode_append_entries_response(message: AppendEntriesResponse) -> pb.PeerMe
 def _decode_append_entries_response(
     wire: pb.PeerMessage, body: pb.PeerAppendEntriesResponse
 ) -> AppendEntriesResponse:
-    _check_numbers("append_entries_response", body, "index", "hint_index", "hint_term")
+    _check_numbers("append_entries_response", body.index, body.hint_index, body.hint_term)
     return AppendEntriesResponse(
         MemberId(wire.to),
         MemberId(wire.sender),
@@ -268,7 +263,7 @@ def _encode_heartbeat(message: Heartbeat) -> pb.PeerMessage:
 
 
 def _decode_heartbeat(wire: pb.PeerMessage, body: pb.PeerHeartbeat) -> Heartbeat:
-    _check_numbers("heartbeat", body, "commit", "read_round")
+    _check_numbers("heartbeat", body.commit, body.read_round)
     return Heartbeat(
         MemberId(wire.to),
         MemberId(wire.sender),
@@ -290,7 +285,7 @@ def _encode_heartbeat_response(message: HeartbeatResponse) -> pb.PeerMessage:
 def _decode_heartbeat_response(
     wire: pb.PeerMessage, body: pb.PeerHeartbeatResponse
 ) -> HeartbeatResponse:
-    _check_numbers("heartbeat_response", body, "read_round")
+    _check_numbers("heartbeat_response", body.read_round)
     return HeartbeatResponse(
         MemberId(wire.to), MemberId(wire.sender), Term(wire.term), body.read_round
     )
@@ -320,7 +315,7 @@ def _encode_install_snapshot(message: InstallSnapshot) -> pb.PeerMessage:
 
 
 def _decode_install_snapshot(wire: pb.PeerMessage, body: pb.PeerInstallSnapshot) -> InstallSnapshot:
-    _check_numbers("install_snapshot", body, "snapshot_index", "snapshot_term")
+    _check_numbers("install_snapshot", body.snapshot_index, body.snapshot_term)
     conf = body.conf_state
     conf_state = ConfState(
         _members(conf.voters),
@@ -420,7 +415,7 @@ def _encode_read_index_response(message: ReadIndexResponse) -> pb.PeerMessage:
 def _decode_read_index_response(
     wire: pb.PeerMessage, body: pb.PeerReadIndexResponse
 ) -> ReadIndexResponse:
-    _check_numbers("read_index_response", body, "index")
+    _check_numbers("read_index_response", body.index)
     return ReadIndexResponse(
         MemberId(wire.to),
         MemberId(wire.sender),

@@ -95,7 +95,8 @@ class Peer:
         finally:
             if self._connection is not None:
                 self._connection.close()
-            self._on_disconnected("this member has stopped talking to it")
+                logger.info("peer_left peer=%x", self.member)
+            self._on_disconnected()
             self.calls.close()
 
     def status(self) -> PeerStatus:
@@ -129,7 +130,8 @@ class Peer:
         self._on_connected(connection, remote)
         started = self._loop.time()
         await connection.closed
-        self._on_disconnected(_reason(connection.error))
+        self._on_disconnected()
+        self._note_error(_reason(connection.error))
         return self._loop.time() - started > self._limits.reconnect_seconds_max
 
     def _on_connected(self, connection: Connection, remote: Remote) -> None:
@@ -144,7 +146,7 @@ class Peer:
         self._change_log.forget(f"{self.member:x}")
         logger.info("peer_connected peer=%x release=%s", self.member, remote.release)
 
-    def _on_disconnected(self, reason: str) -> None:
+    def _on_disconnected(self) -> None:
         if self._connection is None:
             return
         self._connection = None
@@ -152,7 +154,6 @@ class Peer:
         self.counters.dropped += self._outbox.clear()
         # Also what is already in the kernel's buffer may be lost.
         self._on_dropped(self.member)
-        self._note_error(reason)
 
     def _note_error(self, reason: str) -> None:
         self._last_error = reason
