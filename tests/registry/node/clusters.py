@@ -71,13 +71,13 @@ class Members:
 
     def cut_off(self, name: str) -> None:
         """Have a member hear and say nothing, as if its cable were cut."""
-        peers = self[name].node.peers
+        peers = self[name].node.others.peers
         peers.send = lambda messages: None
         peers.on_messages = lambda messages: None
 
     def join_again(self, name: str) -> None:
         """End `cut_off`."""
-        peers = self[name].node.peers
+        peers = self[name].node.others.peers
         delattr(peers, "send")
         delattr(peers, "on_messages")
 

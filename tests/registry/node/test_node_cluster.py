@@ -217,7 +217,7 @@ async def test_a_restarted_leader_still_has_what_a_follower_lacks() -> None:
         await cluster.start(*rest)
         await cluster.start(away)
         assert await cluster.get(away, b"k49") == b"v"
-        assert cluster[away].node.snapshots.installed_count == 0
+        assert cluster[away].node.others.snapshots.installed_count == 0
 
 
 async def test_a_member_that_would_cost_the_quorum_is_not_removed() -> None:
@@ -239,7 +239,7 @@ async def test_a_new_member_gets_a_snapshot_where_the_log_is_gone() -> None:
         await cluster["a"].store.compact(CompactionRequest(revision=250, physical=True))
         await cluster.add("d", learner=True)
         await cluster.start("d")
-        assert cluster["d"].node.snapshots.installed_count == 1
+        assert cluster["d"].node.others.snapshots.installed_count == 1
         await cluster.wait_equal()
         assert await cluster.get("d", b"k99", serializable=True) == b"299"
         # And it goes on from there, also after a restart.
@@ -263,7 +263,7 @@ async def test_a_follower_that_was_away_too_long_is_brought_back_with_its_watche
         await until("the log is gone", lambda: leader.log_first_index > 150)
         cluster.join_again(away)
         await cluster.wait_equal()
-        assert cluster[away].node.snapshots.installed_count == 1
+        assert cluster[away].node.others.snapshots.installed_count == 1
         await until("all have come", lambda: len(sink.events) == 201)
         revisions = [event.kv.mod_revision for event in sink.events]
         assert revisions == list(range(2, 203))
@@ -418,7 +418,8 @@ async def test_members_agree_and_one_that_does_not_takes_itself_out() -> None:
             await cluster.put("a", b"k%d" % number)
         liar, _ = await cluster.followers()
         nodes = [cluster[name].node for name in "abc"]
-        await until("they have compared", lambda: any(n.audit.counts.agreed_index for n in nodes))
+        audits = [node.others.audit.counts for node in nodes]
+        await until("they have compared", lambda: any(audit.agreed_index for audit in audits))
         cluster[liar].node.state_hash.wrote_record(b"what nobody wrote")
         await until("it has stopped", lambda: liar in cluster.failures)
         assert cluster.failures[liar].exit_code == 75

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from tianlu._proto.etcd.rpc_pb2 import (
     NOSPACE,
@@ -31,6 +32,8 @@ from tianlu._proto.etcd.rpc_pb2 import (
     TxnRequest,
     TxnResponse,
 )
+from tianlu_registry.auth import Claim
+from tianlu_registry.auth.envelope import Claimed, seal
 from tianlu_registry.engine.store import StoreStatus
 from tianlu_registry.errors import (
     Broken,
@@ -63,10 +66,14 @@ class EmbeddedStore:
     The store checks what can be checked without the state, then proposes; what depends on the
     state is checked when the command is applied. Reads wait for a read index and are then
     answered from memory and the mapped database.
+
+    Args:
+        claim: whose writes these are; None for the node's own, or while nobody asks.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, claim: Claim | None = None) -> None:
         self._node = node
+        self._claim = claim
         self._machine = node.machine
         self._mvcc = node.machine.mvcc
         self._lessor = node.machine.lessor
@@ -88,13 +95,13 @@ class EmbeddedStore:
         check_put(request)
         payload = self._serialized(request)
         self._node.admit(len(payload))
-        response: PutResponse = await self._node.propose(CommandKind.PUT, request, payload)
+        response: PutResponse = await self._propose(CommandKind.PUT, request, payload)
         return response
 
     async def delete_range(self, request: DeleteRangeRequest) -> DeleteRangeResponse:
         check_delete_range(request)
         payload = self._serialized(request)
-        response: DeleteRangeResponse = await self._node.propose(
+        response: DeleteRangeResponse = await self._propose(
             CommandKind.DELETE_RANGE, request, payload
         )
         return response
@@ -106,14 +113,12 @@ class EmbeddedStore:
         payload = self._serialized(request)
         if _puts(request):
             self._node.admit(len(payload))
-        response: TxnResponse = await self._node.propose(CommandKind.TXN, request, payload)
+        response: TxnResponse = await self._propose(CommandKind.TXN, request, payload)
         return response
 
     async def compact(self, request: CompactionRequest) -> CompactionResponse:
         payload = self._serialized(request)
-        response: CompactionResponse = await self._node.propose(
-            CommandKind.COMPACTION, request, payload
-        )
+        response: CompactionResponse = await self._propose(CommandKind.COMPACTION, request, payload)
         if request.physical:
             await self._node.compaction.finished()
         return response
@@ -132,14 +137,14 @@ class EmbeddedStore:
         request.TTL = max(request.TTL, self._node.config.lease_ttl_seconds_min)
         payload = self._serialized(request)
         self._node.admit(len(payload))
-        response: LeaseGrantResponse = await self._node.propose(
+        response: LeaseGrantResponse = await self._propose(
             CommandKind.LEASE_GRANT, request, payload
         )
         return response
 
     async def lease_revoke(self, request: LeaseRevokeRequest) -> LeaseRevokeResponse:
         payload = self._serialized(request)
-        response: LeaseRevokeResponse = await self._node.propose(
+        response: LeaseRevokeResponse = await self._propose(
             CommandKind.LEASE_REVOKE, request, payload
         )
         return response
@@ -147,13 +152,13 @@ class EmbeddedStore:
     async def lease_keep_alive(self, lease_id: int) -> LeaseKeepAliveResponse:
         self._check_runs()
         header = self.header()
-        ttl_seconds = await self._node.lease_service.renew(lease_id)
+        ttl_seconds = await self._node.others.leases.renew(lease_id)
         return LeaseKeepAliveResponse(header=header, ID=lease_id, TTL=ttl_seconds)
 
     async def lease_time_to_live(self, request: LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse:
         await self._node.read()
         self._check_runs()
-        response = await self._node.lease_service.time_to_live(request)
+        response = await self._node.others.leases.time_to_live(request)
         response.header.CopyFrom(self.header())
         return response
 
@@ -217,6 +222,12 @@ class EmbeddedStore:
             if own is None or alarm != (node.identity.member_id, NOSPACE)
         )
         return (own, *raised) if own is not None else raised
+
+    def _propose(self, kind: CommandKind, request: Request, payload: bytes) -> asyncio.Future[Any]:
+        if self._claim is None:
+            return self._node.propose(kind, request, payload)
+        claimed = Claimed(self._claim, kind, request)
+        return self._node.propose(CommandKind.CLAIMED, claimed, seal(self._claim, kind, payload))
 
     def _serialized(self, request: Request) -> bytes:
         payload = request.SerializeToString()

@@ -50,24 +50,24 @@ class EmbeddedCluster:
     async def member_list(self, request: MemberListRequest) -> MemberListResponse:
         if request.linearizable:
             await self._node.read()
-        return self._node.cluster_ops.list_here()
+        return self._node.others.ops.list_here()
 
     async def member_add(self, request: MemberAddRequest) -> MemberAddResponse:
-        return await self._node.cluster_ops.add(request)
+        return await self._node.others.ops.add(request)
 
     async def member_remove(self, request: MemberRemoveRequest) -> MemberRemoveResponse:
-        return await self._node.cluster_ops.remove(request)
+        return await self._node.others.ops.remove(request)
 
     async def member_update(self, request: MemberUpdateRequest) -> MemberUpdateResponse:
-        return await self._node.cluster_ops.update(request)
+        return await self._node.others.ops.update(request)
 
     async def member_promote(self, request: MemberPromoteRequest) -> MemberPromoteResponse:
-        return await self._node.cluster_ops.promote(request)
+        return await self._node.others.ops.promote(request)
 
     async def move_leader(self, request: MoveLeaderRequest) -> MoveLeaderResponse:
         if not self._node.leads:
             raise NotLeader
-        return await self._node.cluster_ops.move_leader(request)
+        return await self._node.others.ops.move_leader(request)
 
     async def alarm(self, request: AlarmRequest) -> AlarmResponse:
         machine = self._node.machine
@@ -120,8 +120,8 @@ class EmbeddedCluster:
 
     async def snapshot(self) -> AsyncGenerator[SnapshotResponse, None]:
         loop = asyncio.get_running_loop()
-        path = self._node.snapshots.new_copy_path()
-        await self._node.snapshots.copy_to(path)
+        path = self._node.others.snapshots.new_copy_path()
+        await self._node.others.snapshots.copy_to(path)
         try:
             digest = hashlib.sha256()
             with await loop.run_in_executor(None, _opened, path) as file:

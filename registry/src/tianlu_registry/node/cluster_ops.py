@@ -48,6 +48,7 @@ from tianlu_registry.node.leader_link import LeaderLink
 from tianlu_registry.node.machine import StateMachine
 from tianlu_registry.node.member_changes import MemberChanges
 from tianlu_registry.node.membership import Membership
+from tianlu_registry.node.role import RoleTracker
 from tianlu_registry.raft import ChangeKind, MemberId, Status
 
 _Request = TypeVar("_Request", bound=ProtoMessage)
@@ -65,8 +66,7 @@ class Surroundings:
         status: the consensus core's.
         propose: puts a command into the log.
         transfer: starts a handing over of leadership.
-        leader_id: the leader as this member knows it.
-        role_changed: waits for the next change of leader or role.
+        role: who leads, as this member knows it.
         election_seconds: the election timeout.
         cluster_token: part of new members' numbers.
         can_be_joined: whether this member listens for others.
@@ -75,8 +75,7 @@ class Surroundings:
     status: Callable[[], Status]
     propose: Callable[[CommandKind, Request], asyncio.Future[Any]]
     transfer: Callable[[MemberId], None]
-    leader_id: Callable[[], MemberId]
-    role_changed: Callable[[], Awaitable[object]]
+    role: RoleTracker
     election_seconds: float
     cluster_token: str
     can_be_joined: bool
@@ -144,8 +143,7 @@ class ClusterOps:
         around.transfer(target)
         try:
             async with asyncio.timeout(2 * around.election_seconds):
-                while around.leader_id() != target:
-                    await around.role_changed()
+                await around.role.wait_leader(target)
         except TimeoutError as error:
             raise LeaderTransferTimeout from error
         return MoveLeaderResponse(header=self._machine.header())
@@ -212,9 +210,7 @@ class ClusterOps:
     def _check_may_remove(self, member: MemberId) -> None:
         membership = self._membership
         if member not in membership.members:
-            raise MemberNotFound(
-                "etcdserver: member is removed" if member in membership.removed else None
-            )
+            raise MemberNotFound
         if membership.is_learner(member) or not membership.members[member].name:
             return  # it counts in no majority, or was never started
         others = tuple(voter for voter in membership.conf_state.voters if voter != member)

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from tianlu._proto.etcd.rpc_pb2 import (
     AlarmRequest,
@@ -28,6 +28,10 @@ from tianlu._proto.etcd.rpc_pb2 import (
     PutRequest,
     TxnRequest,
 )
+from tianlu_registry.auth import AuthCommand
+from tianlu_registry.auth.commands import MESSAGES as AUTH_MESSAGES
+from tianlu_registry.auth.commands import AuthRequest
+from tianlu_registry.auth.envelope import CLAIMED_KIND, Claimed, unseal
 from tianlu_registry.errors import Corrupt
 
 Request = (
@@ -41,6 +45,8 @@ Request = (
     | Member
     | MemberUpdateRequest
     | AlarmRequest
+    | AuthRequest
+    | Claimed
 )
 
 
@@ -57,13 +63,26 @@ class CommandKind(IntEnum):
     MEMBER_PUBLISH = 8
     MEMBER_UPDATE = 9
     ALARM = 10
+    AUTH_ENABLE = AuthCommand.ENABLE
+    AUTH_DISABLE = AuthCommand.DISABLE
+    AUTH_USER_ADD = AuthCommand.USER_ADD
+    AUTH_USER_DELETE = AuthCommand.USER_DELETE
+    AUTH_USER_CHANGE_PASSWORD = AuthCommand.USER_CHANGE_PASSWORD
+    AUTH_USER_GRANT_ROLE = AuthCommand.USER_GRANT_ROLE
+    AUTH_USER_REVOKE_ROLE = AuthCommand.USER_REVOKE_ROLE
+    AUTH_ROLE_ADD = AuthCommand.ROLE_ADD
+    AUTH_ROLE_DELETE = AuthCommand.ROLE_DELETE
+    AUTH_ROLE_GRANT_PERMISSION = AuthCommand.ROLE_GRANT_PERMISSION
+    AUTH_ROLE_REVOKE_PERMISSION = AuthCommand.ROLE_REVOKE_PERMISSION
+    AUTH_LOG_IN = AuthCommand.LOG_IN
+    CLAIMED = CLAIMED_KIND  # one of the others, on behalf of a user: see `auth.envelope`
 
 
 _ENVELOPE: Final = struct.Struct("<BQ")
 ENVELOPE_BYTES: Final = _ENVELOPE.size
 ID_MAX: Final = (1 << 64) - 1
 
-_MESSAGE_OF: Final[dict[int, type[Request]]] = {
+_MESSAGE_OF: Final[dict[int, type[Message]]] = {
     CommandKind.PUT: PutRequest,
     CommandKind.DELETE_RANGE: DeleteRangeRequest,
     CommandKind.TXN: TxnRequest,
@@ -74,6 +93,7 @@ _MESSAGE_OF: Final[dict[int, type[Request]]] = {
     CommandKind.MEMBER_PUBLISH: Member,
     CommandKind.MEMBER_UPDATE: MemberUpdateRequest,
     CommandKind.ALARM: AlarmRequest,
+    **AUTH_MESSAGES,
 }
 
 
@@ -98,11 +118,19 @@ def decode(data: bytes) -> tuple[CommandKind, Request]:
         Corrupt: the entry is no command. Its checksum was right, so whatever wrote it was wrong.
     """
     kind, _ = _envelope(data)
+    payload = data[ENVELOPE_BYTES:]
+    if kind == CommandKind.CLAIMED:
+        claim, kind, payload = unseal(payload)
+        return CommandKind.CLAIMED, Claimed(claim, kind, _parse(kind, payload))
+    return CommandKind(kind), _parse(kind, payload)
+
+
+def _parse(kind: int, payload: bytes) -> Any:
     try:
-        message = _MESSAGE_OF[kind]
-        return CommandKind(kind), message.FromString(data[ENVELOPE_BYTES:])
+        return _MESSAGE_OF[kind].FromString(payload)
     except (KeyError, DecodeError) as error:
-        raise Corrupt(f"log entry of kind {kind} and {len(data)} bytes is no command") from error
+        what = f"log entry of kind {kind} with a request of {len(payload)} bytes is no command"
+        raise Corrupt(what) from error
 
 
 def _envelope(data: bytes) -> tuple[int, int]:

@@ -180,6 +180,16 @@ class NodeConfig:
         return parse_initial_cluster(self.initial_cluster)
 
     @property
+    def tick_seconds(self) -> float:
+        """Length of a Raft tick."""
+        return self.tick_milliseconds / 1000
+
+    @property
+    def election_seconds(self) -> float:
+        """The election timeout, without its random part."""
+        return self.election_ticks * self.tick_seconds
+
+    @property
     def lease_ttl_seconds_min(self) -> int:
         """Shortest lease granted: no shorter than one and a half elections, or every change of
         leader would end it. Source: etcd server/etcdserver/server.go `minTTL`."""

@@ -1,4 +1,4 @@
-"""The replicated state machine: what each kind of command does to keys, leases and cluster.
+"""The replicated state machine: what each kind of command does to keys, leases, users and cluster.
 
 Everything here is decided by the log alone, so that every member and every replay comes to the
 same state. The one exception is said where it stands: a lease's expiry time belongs to the leader
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from tianlu._proto.etcd.rpc_pb2 import (
@@ -33,6 +34,11 @@ from tianlu._proto.etcd.rpc_pb2 import (
     TxnRequest,
     TxnResponse,
 )
+from tianlu_registry.auth import AuthCommand, AuthStore, Checker
+from tianlu_registry.auth.apply import AuthResponse
+from tianlu_registry.auth.apply import apply as apply_auth
+from tianlu_registry.auth.commands import AuthRequest
+from tianlu_registry.auth.envelope import Claimed
 from tianlu_registry.lease import Lessor
 from tianlu_registry.mvcc import Change, MvccStore, WatchHub
 from tianlu_registry.mvcc.restore import Restored
@@ -50,15 +56,16 @@ of two revisions each."""
 
 
 class StateMachine:
-    """Keys, leases, watchers, members and alarms, changed by commands in log order.
+    """Keys, leases, watchers, members, alarms and users, changed by commands in log order.
 
     Args:
-        mvcc, lessor, hub, cluster: the parts, restored and joined by whoever builds the node.
+        mvcc, lessor, hub, cluster, auth: the parts, restored and joined by whoever builds the node.
         identity: for the headers of answers.
         clock: starts a granted lease's time on this member.
 
     Attributes:
         term: the newest, for the headers of answers.
+        checker: judges by users and roles what is done on behalf of somebody.
         on_compacted: called when there is history to remove from the database.
     """
 
@@ -70,11 +77,15 @@ class StateMachine:
         cluster: ClusterState,
         identity: Identity,
         clock: Clock,
+        *,
+        auth: AuthStore,
     ) -> None:
         self.mvcc: Final = mvcc
         self.lessor: Final = lessor
         self.hub: Final = hub
         self.cluster: Final = cluster
+        self.auth: Final = auth
+        self.checker: Final = Checker(auth, lessor)
         self.term = 0
         self.on_compacted: Callable[[], None] = _nothing
         self._identity = identity
@@ -90,6 +101,8 @@ class StateMachine:
             CommandKind.MEMBER_PUBLISH: self._member_publish,
             CommandKind.MEMBER_UPDATE: self._member_update,
             CommandKind.ALARM: self._alarm,
+            CommandKind.CLAIMED: self._claimed,
+            **{CommandKind(kind): partial(self._auth, kind) for kind in AuthCommand},
         }
 
     @classmethod
@@ -114,7 +127,8 @@ class StateMachine:
             gc.collect()
             gc.freeze()
         hub = WatchHub(mvcc, on_lagging=on_lagging)
-        return cls(mvcc, lessor, hub, ClusterState(backend, founders), identity, clock)
+        cluster, auth = ClusterState(backend, founders), AuthStore(backend)
+        return cls(mvcc, lessor, hub, cluster, identity, clock, auth=auth)
 
     def reload(self, restored: Restored) -> None:
         """Go on with the state of a raft_snapshot, which the backend holds already.
@@ -126,6 +140,7 @@ class StateMachine:
         self.mvcc.reload(restored)
         self.hub.resync()
         self.cluster.reload()
+        self.auth.reload()
 
     def apply(self, kind: CommandKind, request: Request) -> object:
         """Apply one command and tell the watchers.
@@ -206,6 +221,15 @@ class StateMachine:
     def _alarm(self, request: AlarmRequest) -> AlarmResponse:
         changed = self.cluster.change_alarm(request)
         return AlarmResponse(header=self.header(), alarms=changed)
+
+    def _claimed(self, command: Claimed) -> object:
+        self.checker.command(command.claim, command.request)
+        return self._apply_of[CommandKind(command.kind)](command.request)
+
+    def _auth(self, kind: AuthCommand, request: AuthRequest) -> AuthResponse:
+        response = apply_auth(self.auth, kind, request)
+        response.header.CopyFrom(self.header())
+        return response
 
     def _publish(self, changes: Sequence[Change]) -> None:
         if changes:

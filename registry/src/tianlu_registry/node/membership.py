@@ -22,12 +22,12 @@ from google.protobuf.message import DecodeError
 
 from tianlu._proto.etcd.rpc_pb2 import Member
 from tianlu_registry.errors import (
-    Conflict,
     Corrupt,
     InputError,
     MemberExists,
     MemberNotFound,
     MemberNotLearner,
+    NotEnoughStarted,
     PeerUrlExists,
     TooManyLearners,
 )
@@ -125,12 +125,12 @@ class Membership:
     def _refusal(self, change: MemberChange, whole: ConfChange) -> InputError | None:
         member = change.member
         if member in self.removed:
-            return MemberNotFound("etcdserver: member is removed")
+            return MemberNotFound()  # as etcd says to clients, though it knows better
         if change.kind is ChangeKind.REMOVE:
             if member not in self.members:
                 return MemberNotFound()
             is_last = self.conf_state.voters == (member,)
-            return Conflict("tianlu: the last voter cannot be removed") if is_last else None
+            return NotEnoughStarted() if is_last else None
         if member in self.members:
             if change.kind is ChangeKind.ADD_LEARNER:
                 return MemberExists()

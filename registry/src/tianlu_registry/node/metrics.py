@@ -39,7 +39,7 @@ class NodeCollector(Collector):
             "Time of one synced commit of the database.",
             counts.backend_commit_seconds,
         )
-        audit = self._node.audit.counts
+        audit = self._node.others.audit.counts
         for name, text, count in (*_counters(counts), *_audit_counters(audit)):
             yield CounterMetricFamily(name, text, value=count)
         for name, text, value in (*_gauges(counts), *_audit_gauges(audit)):

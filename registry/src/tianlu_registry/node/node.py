@@ -15,38 +15,33 @@ import logging
 import os
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from tianlu._proto.etcd.rpc_pb2 import CORRUPT, NOSPACE, AlarmRequest, Member
+from tianlu._proto.etcd.rpc_pb2 import NOSPACE
 from tianlu_registry.errors import (
     Broken,
-    MemberRemoved,
     NoSpace,
-    RegistryError,
     Stopped,
     Unavailable,
 )
-from tianlu_registry.node import state_audit
 from tianlu_registry.node.applier import Applier
 from tianlu_registry.node.auto_compaction import AutoCompactor, schedule_of
 from tianlu_registry.node.background import Pump
-from tianlu_registry.node.cluster_ops import ClusterOps, Surroundings
+from tianlu_registry.node.cluster_side import ClusterSide, Inside
 from tianlu_registry.node.command import CommandKind, Request
 from tianlu_registry.node.committer import Committer
 from tianlu_registry.node.compaction import PhysicalCompaction
-from tianlu_registry.node.config import MIB, NodeConfig
+from tianlu_registry.node.config import NodeConfig
 from tianlu_registry.node.counts import NodeCounts
 from tianlu_registry.node.crash import CrashHook, hook_from_environment
 from tianlu_registry.node.datadir import DataDir
+from tianlu_registry.node.departure import REMOVED_ELECTIONS, Removal, hand_over
 from tianlu_registry.node.join import origin_in_existing_cluster
-from tianlu_registry.node.leader_link import LeaderLink
-from tianlu_registry.node.lease_service import LeaseService
 from tianlu_registry.node.leases import LeaseKeeper
+from tianlu_registry.node.log_retention import releasable
 from tianlu_registry.node.loop import ReadyLoop
 from tianlu_registry.node.machine import StateMachine
-from tianlu_registry.node.member_changes import MemberChanges
-from tianlu_registry.node.peers import Peers
 from tianlu_registry.node.proposals import ProposalTable
 from tianlu_registry.node.recovery import (
     Origin,
@@ -56,18 +51,24 @@ from tianlu_registry.node.recovery import (
     raft_node,
     recover,
 )
-from tianlu_registry.node.snapshot_exchange import SnapshotExchange
+from tianlu_registry.node.role import RoleTracker
 from tianlu_registry.node.space import SpaceGuard
-from tianlu_registry.node.state_audit import Audited, StateAuditor
 from tianlu_registry.node.state_hash import StateHash
 from tianlu_registry.node.writer import WriterThread
-from tianlu_registry.raft import NO_MEMBER, HardState, Index, MemberId, Role, SoftState, Term
+from tianlu_registry.raft import (
+    NO_MEMBER,
+    Entry,
+    HardState,
+    Index,
+    MemberId,
+    Message,
+    SnapshotMeta,
+    SoftState,
+    Term,
+)
 from tianlu_registry.raft import Status as RaftStatus
 
 _log = logging.getLogger(__name__)
-
-LOG_BYTES_KEPT_MAX: Final = 64 * MIB
-"""Above this the log in memory keeps nothing behind the database, whatever `wal_entries_kept`."""
 
 CATCH_UP_STEP_EVENTS: Final = 512
 """Events of history read in one turn of the loop: about a millisecond."""
@@ -78,9 +79,6 @@ the log writer, back from the disk, waits that long to report: measured here wit
 of puts took up to 6.6 ms instead of 1.5 ms."""
 
 MEASURE_EVERY_SECONDS: Final = 1.0
-REMOVED_ELECTIONS: Final = 3
-"""A removed member goes on voting for so many election timeouts."""
-
 STOP_WAIT_SECONDS: Final = 2.0
 
 OnFatal = Callable[[Broken], None]
@@ -98,6 +96,7 @@ class Node:
             log changes it.
         space: whether there is room for writes.
         compaction: the removal of compacted history.
+        others: what concerns the other members.
         stopped_with: the error that stopped the node; None while it runs and after `stop`.
     """
 
@@ -122,16 +121,12 @@ class Node:
         self._closed = False
         self._started = False
         self._stopping: asyncio.Task[None] | None = None
-        self._leader_id = NO_MEMBER
-        self._role = Role.FOLLOWER
-        self._role_changed = asyncio.Event()
-        self._leader_changes = 0
+        self._role = RoleTracker()
         self._ready: asyncio.Future[None] = loop.create_future()
         self._readying: asyncio.Task[None] | None = None
         self._measured_at = loop.time()
         self._tick_handle: asyncio.TimerHandle | None = None
-        self._removal: asyncio.TimerHandle | None = None
-        self._own_proposals: dict[str, asyncio.Future[Any]] = {}
+        self._removal = Removal(loop, REMOVED_ELECTIONS * config.election_seconds, self.fail)
 
         backend = recovered.backend
         self._catch_up_pump = Pump(loop, self._catch_up, on_failed=self.fail)
@@ -155,7 +150,7 @@ class Node:
         self._applier = Applier(
             self.machine,
             self._proposals,
-            on_conf_change=lambda entry: self.changes.on_committed(entry),  # noqa: PLW0108 - made below
+            on_conf_change=self._on_conf_change,
             applied_index=Index(backend.applied.index),
             applied_term=Term(backend.applied.term),
             entries_max=config.apply_slice_entries_max,
@@ -173,8 +168,8 @@ class Node:
             on_soft_state=self._on_soft_state,
             on_hard_state=self._on_hard_state,
             on_applied=self._on_applied,
-            send=lambda messages: self.peers.send(messages),  # noqa: PLW0108 - made below
-            install=lambda snapshot: self.snapshots.install(snapshot),  # noqa: PLW0108 - made below
+            send=self._send,
+            install=self._install,
             on_failed=self._on_failed,
         )
         self._writer = WriterThread(
@@ -201,67 +196,26 @@ class Node:
             disk_free_bytes=data_dir.free_bytes,
         )
         self._leases = LeaseKeeper(self.machine.lessor, self._propose_own)
-        self.changes: Final = MemberChanges(
-            loop,
-            self.machine.cluster,
-            propose=self._ready_loop.propose_conf_change,
-            into_force=self._ready_loop.apply_conf_change,
-            timeout_seconds=config.request_timeout_seconds,
-        )
-        self.snapshots: Final = SnapshotExchange(
-            loop,
-            self.machine,
-            backend,
-            self._committer,
-            directory=data_dir.snapshots,
-            step=self._ready_loop.step,
-        )
-        self.peers: Final = Peers(
-            config,
-            self.identity,
-            self.machine.cluster,
-            self._ready_loop,
-            self.snapshots,
-            directory=data_dir.snapshots,
-        )
-        self.leader: Final = LeaderLink(
-            loop,
-            leader_id=lambda: self._leader_id,
-            serves=lambda: self._leases.leads,
-            own_id=self.identity.member_id,
-            call=self.peers.call,
-            timeout_seconds=config.request_timeout_seconds,
-        )
-        self.peers.serve(self.leader)
-        self.lease_service: Final = LeaseService(
-            loop, self.machine.lessor, loop.time, self._propose_own, self.leader
-        )
-        self.cluster_ops: Final = ClusterOps(
-            self.machine,
-            self.changes,
-            self.leader,
-            Surroundings(
-                status=self._raft.status,
+        self.others: Final = ClusterSide(
+            Inside(
+                loop=loop,
+                config=config,
+                identity=self.identity,
+                machine=self.machine,
+                backend=backend,
+                raft=self._raft,
+                ready_loop=self._ready_loop,
+                applier=self._applier,
+                committer=self._committer,
+                space=self.space,
+                role=self._role,
+                state_hash=self.state_hash,
+                snapshot_dir=data_dir.snapshots,
+                knows_all=lambda: self._leases.leads,
                 propose=self._propose_own,
-                transfer=self._ready_loop.transfer_leadership,
-                leader_id=lambda: self._leader_id,
-                role_changed=self._wait_role_changed,
-                election_seconds=self._election_seconds,
-                cluster_token=config.cluster_token,
-                can_be_joined=bool(config.listen_peer_urls),
-            ),
+                fail=self.fail,
+            )
         )
-        self.audit: Final = StateAuditor(
-            loop,
-            self.identity.member_id,
-            report=lambda: self.state_hash.report(self._applier.applied_index),
-            members=self._audited,
-            leads=lambda: self.leads,
-            call=self.peers.call,
-            raise_alarm=self._raise_corrupt,
-            fail=self.fail,
-        )
-        self.peers.add_method(state_audit.METHOD, self.audit.on_call)
         self.machine.cluster.on_changed = self._on_members_changed
         self.compaction: Final = PhysicalCompaction(
             loop, self.machine.mvcc, self._committer, on_failed=self.fail
@@ -388,12 +342,12 @@ class Node:
     @property
     def leads(self) -> bool:
         """Whether this member leads, as far as it knows."""
-        return self._role is Role.LEADER
+        return self._role.leads
 
     @property
     def leader_id(self) -> MemberId:
         """The leader as this member knows it; NO_MEMBER for none."""
-        return self._leader_id
+        return self._role.leader_id
 
     @property
     def is_learner(self) -> bool:
@@ -420,7 +374,7 @@ class Node:
             proposals_pending_bytes=self._proposals.bytes_open,
             apply_backlog=self._applier.waiting_count,
             commit_backlog=self._backend.pending_ops,
-            leader_changes=self._leader_changes,
+            leader_changes=self._role.changes,
             keys=self.machine.mvcc.key_count,
             leases=len(self.machine.lessor),
             auto_compactions=self._auto_compactor.done_count,
@@ -441,13 +395,14 @@ class Node:
             torn_bytes,
         )
         self._writer.start()
-        await self.peers.start()
-        self._tick_handle = self._loop.call_later(self._tick_seconds, self._tick)
+        await self.others.peers.start()
+        self._tick_handle = self._loop.call_later(self.config.tick_seconds, self._tick)
         is_alone = self.machine.cluster.membership.conf_state.voters == (self.identity.member_id,)
         if is_alone:
             self._ready_loop.campaign()
         self._readying = self._loop.create_task(self._become_ready())
-        await asyncio.wait([self._ready], timeout=None if is_alone else self._start_wait_seconds)
+        patience = None if is_alone else self.config.start_wait_seconds
+        await asyncio.wait([self._ready], timeout=patience)
         if self._ready.done():
             self._ready.result()
             self._started = True
@@ -455,7 +410,7 @@ class Node:
             self._started = True
             _log.warning(
                 "node.without_leader seconds=%.1f voters=%d; serving what needs none",
-                self._start_wait_seconds,
+                self.config.start_wait_seconds,
                 len(self.machine.cluster.membership.conf_state.voters),
             )
 
@@ -468,6 +423,7 @@ class Node:
             except Stopped:
                 return
             except Unavailable:
+                await asyncio.sleep(self.config.tick_seconds)
                 continue
             if not self._ready.done():
                 self._ready.set_result(None)
@@ -480,10 +436,16 @@ class Node:
 
     async def _stop(self) -> None:
         await self._drain()
-        await self._hand_over()
-        await self.audit.stop()
+        if self._role.leads and self.stopped_with is None:
+            await hand_over(
+                self._raft.status(),
+                self._ready_loop.transfer_leadership,
+                self._role,
+                seconds_max=self.config.election_seconds,
+            )
+        await self.others.audit.stop()
         self._end(Stopped())
-        await self.peers.stop()
+        await self.others.peers.stop()
         try:
             await self._committer.close(commit=self.stopped_with is None)
         finally:
@@ -497,33 +459,10 @@ class Node:
         if waiters and self.stopped_with is None:
             await asyncio.wait(waiters, timeout=STOP_WAIT_SECONDS)
 
-    async def _wait_role_changed(self) -> None:
-        await self._role_changed.wait()
-
-    async def _hand_over(self) -> None:
-        """Let another member lead before this one goes, so that nobody waits for an election."""
-        status = self._raft.status()
-        caught_up = [
-            peer
-            for peer, state in status.peers.items()
-            if state.recent_active and not state.is_learner
-        ]
-        if self.stopped_with is not None or not self.leads or not caught_up:
-            return
-        best = max(caught_up, key=lambda peer: status.peers[peer].match)
-        try:
-            self._ready_loop.transfer_leadership(best)
-            async with asyncio.timeout(self._election_seconds):
-                while self.leads:
-                    await self._wait_role_changed()
-        except (TimeoutError, RegistryError) as error:
-            _log.info("node.not_handed_over to=%x reason=%r", best, error)
-
     def _end(self, error: Exception) -> None:
         self._ready_loop.stop()
-        self.changes.fail_all(Stopped())
-        if self._removal is not None:
-            self._removal.cancel()
+        self.others.changes.fail_all(Stopped())
+        self._removal.cancel()
         if self._readying is not None:
             self._readying.cancel()
         if self._tick_handle is not None:
@@ -544,42 +483,28 @@ class Node:
         elif self._on_fatal is not None:
             self._on_fatal(error)
 
-    @property
-    def _tick_seconds(self) -> float:
-        return self.config.tick_milliseconds / 1000
-
-    @property
-    def _election_seconds(self) -> float:
-        return self.config.election_ticks * self._tick_seconds
-
-    @property
-    def _start_wait_seconds(self) -> float:
-        return self.config.start_wait_seconds
-
     def _tick(self) -> None:
         # One tick however late this comes: see raft/DESIGN.md, duty 12.
-        self._tick_handle = self._loop.call_later(self._tick_seconds, self._tick)
+        self._tick_handle = self._loop.call_later(self.config.tick_seconds, self._tick)
         now = self._loop.time()
         try:
             self._ready_loop.tick(now)
             self._leases.tick(now)
             self._auto_compactor.tick(now, leads=self._leases.leads)
-            self.audit.tick(now)
+            self.others.audit.tick(now)
             if now - self._measured_at >= MEASURE_EVERY_SECONDS:
                 self._measured_at = now
                 self.space.measure()
-                self._tell_the_others()
+                self.others.announcements.tick()
+                if self._role.leader_id == NO_MEMBER and self.others.peers.says_removed():
+                    self._removal.begin()
         except Exception as error:  # noqa: BLE001 - the timer's supervisor
             self.fail(error)
 
     def _on_soft_state(self, soft_state: SoftState) -> None:
-        if soft_state.leader_id not in (NO_MEMBER, self._leader_id):
-            self._leader_changes += 1
-        self._leader_id, self._role = soft_state.leader_id, soft_state.role
-        if soft_state.role is not Role.LEADER and self._leases.leads:
+        self._role.update(soft_state)
+        if not self._role.leads and self._leases.leads:
             self._leases.become_follower()
-        changed, self._role_changed = self._role_changed, asyncio.Event()
-        changed.set()
         _log.info("raft.role role=%s leader=%x", soft_state.role.name, soft_state.leader_id)
 
     def _on_hard_state(self, hard_state: HardState) -> None:
@@ -589,75 +514,36 @@ class Node:
         # A leader's own first entry is applied after all that earlier terms committed. Before
         # that it does not know every lease, and must not say of one that it is not there.
         if self.leads and not self._leases.leads and self._applier.applied_term == self._raft.term:
-            self._leases.become_leader(self._loop.time(), self._election_seconds)
+            self._leases.become_leader(self._loop.time(), self.config.election_seconds)
+
+    # What the Ready loop and the applier give to the others' side, which is made after them
+
+    def _on_conf_change(self, entry: Entry) -> None:
+        self.others.changes.on_committed(entry)
+
+    def _send(self, messages: Sequence[Message]) -> None:
+        self.others.peers.send(messages)
+
+    def _install(self, snapshot: SnapshotMeta) -> None:
+        self.others.snapshots.install(snapshot)
 
     def _on_members_changed(self) -> None:
-        membership = self.machine.cluster.membership
-        self.peers.on_members_changed()
-        if self.identity.member_id in membership.removed and self._removal is None:
-            # The others may still need this member's vote to learn of it: raft/DESIGN.md, duty 17.
-            self._removal = self._loop.call_later(
-                REMOVED_ELECTIONS * self._election_seconds, self.fail, MemberRemoved()
-            )
-
-    def _tell_the_others(self) -> None:
-        """Publish what only this member knows, when what the log says of it is not so."""
-        own, cluster = self.identity.member_id, self.machine.cluster
-        record = cluster.membership.members.get(own)
-        if self._leader_id == NO_MEMBER and self.peers.says_removed():
-            self.fail(MemberRemoved())
-        if record is None or self._leader_id == NO_MEMBER:
-            return
-        config = self.config
-        if (record.name, record.client_urls) != (config.name, config.client_urls):
-            attributes = Member(ID=own, name=config.name, clientURLs=config.client_urls)
-            self._propose_once("publish", CommandKind.MEMBER_PUBLISH, attributes)
-        is_raised = (own, NOSPACE) in cluster.alarms
-        if is_raised != (self.space.alarm is not None):
-            action = AlarmRequest.DEACTIVATE if is_raised else AlarmRequest.ACTIVATE
-            alarm = AlarmRequest(action=action, memberID=own, alarm=NOSPACE)
-            self._propose_once("alarm", CommandKind.ALARM, alarm)
-
-    def _audited(self) -> Audited:
-        conf_state = self.machine.cluster.membership.conf_state
-        return Audited(frozenset(conf_state.voters), frozenset(conf_state.learners))
-
-    async def _raise_corrupt(self, member: MemberId) -> None:
-        request = AlarmRequest(action=AlarmRequest.ACTIVATE, memberID=member, alarm=CORRUPT)
-        await self._propose_own(CommandKind.ALARM, request)
-
-    def _propose_once(self, what: str, kind: CommandKind, request: Request) -> None:
-        """Propose, unless the same was proposed and has no answer yet. Looked at again later."""
-        before = self._own_proposals.get(what)
-        if before is not None and not before.done():
-            return
-        try:
-            answered = self._propose_own(kind, request)
-        except Unavailable:
-            return
-        answered.add_done_callback(_take_as_seen)
-        self._own_proposals[what] = answered
+        self.others.peers.on_members_changed()
+        if self.identity.member_id in self.machine.cluster.membership.removed:
+            self._removal.begin()
 
     def _on_committed(self, index: Index) -> None:
-        up_to = self._releasable(index)
+        up_to = releasable(
+            index,
+            log_bytes=self._log.bytes,
+            entries_kept=self.config.wal_entries_kept,
+            leader_status=self._raft.status() if self._role.leads else None,
+        )
         self._log.compact(up_to)
         self._writer.release(up_to)
         self.space.measure()
         self._ready_loop.on_committed()
         self.compaction.on_committed()
-
-    def _releasable(self, committed: Index) -> Index:
-        """Return up to where the log is not needed any more: a margin behind the database, and
-        behind the members that are following, as long as that does not take too much memory."""
-        if self._log.bytes > LOG_BYTES_KEPT_MAX:
-            return committed
-        up_to = max(committed - self.config.wal_entries_kept, 0)
-        if self.leads:
-            for peer in self._raft.status().peers.values():
-                position = peer.pending_snapshot or peer.match
-                if peer.recent_active and position:
-                    up_to = min(up_to, position)
-        return Index(up_to)
 
     def _propose_own(self, kind: CommandKind, request: Request) -> asyncio.Future[Any]:
         return self._ready_loop.propose(kind, request, request.SerializeToString())
@@ -673,8 +559,3 @@ async def _origin(config: NodeConfig, data_dir: DataDir) -> Origin | None:
     if config.cluster_state == "new":
         return founding_origin(config)
     return await origin_in_existing_cluster(config)
-
-
-def _take_as_seen(answered: asyncio.Future[Any]) -> None:
-    if not answered.cancelled():
-        answered.exception()

@@ -70,8 +70,7 @@ class Peers:
         self._loop = asyncio.get_running_loop()
         self._known: Mapping[MemberId, MemberRecord] = {}
         self._leaving: dict[MemberId, tuple[str, ...]] = {}
-        election_seconds = config.election_ticks * config.tick_milliseconds / 1000
-        self._farewell_seconds = FAREWELL_ELECTIONS * election_seconds
+        self._farewell_seconds = FAREWELL_ELECTIONS * config.election_seconds
         self._stopped = False
         self._transport = Transport(
             identity=PeerIdentity(identity.cluster_id, identity.member_id, _release()),
@@ -238,9 +237,7 @@ def peer_tls(config: NodeConfig) -> PeerTls | None:
 
 def peer_limits(config: NodeConfig) -> TransportLimits:
     """Return the transport's bounds: a connection is dead after an election timeout."""
-    return TransportLimits(
-        dead_after_seconds=config.election_ticks * config.tick_milliseconds / 1000
-    )
+    return TransportLimits(dead_after_seconds=config.election_seconds)
 
 
 def _release() -> str:

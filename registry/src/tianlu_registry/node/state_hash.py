@@ -26,6 +26,7 @@ from struct import error as StructError  # noqa: N812 - it is a class
 from typing import Final, Protocol
 from zlib import crc32
 
+from tianlu_registry.auth.records import NAMES as AUTH_NAMES
 from tianlu_registry.errors import Corrupt, InvalidArgument
 from tianlu_registry.raft.types import Index
 from tianlu_registry.storage.write_observer import WriteObserver
@@ -44,7 +45,7 @@ report said is also in the next ones."""
 FORMAT: Final = 1
 """What is chained, and how. Members that chain otherwise are not compared."""
 
-REPLICATED_NAMES: Final = frozenset({b"compact_scheduled", b"membership", b"alarms"})
+REPLICATED_NAMES: Final = AUTH_NAMES | {b"compact_scheduled", b"membership", b"alarms"}
 """Named values that are changed by entries alone."""
 
 _META: Final = b"state_hash"
