@@ -6,9 +6,10 @@ The database is an LMDB file as `LmdbBackend.hot_copy` makes it (`storage.enviro
 in it). etcd's snapshots have the same form, around a database of its own.
 Source: etcd server/etcdserver/api/v3rpc/maintenance.go, `Snapshot`; etcdutl/snapshot.
 
-LMDB trusts the bytes that it is given. So nothing here opens a database before its digest is right.
-The digest finds accidents; one who makes a file on purpose can make its digest too, so a snapshot
-is to be restored from where only trusted people write.
+LMDB trusts the bytes that it is given. So nothing opens a database before its digest is right, and
+then a child process reads all of it first (`snapshot_probe`): whoever makes up a file can make up
+its digest too. What a file says of keys and leases is believed, so a snapshot is to be restored
+from where only trusted people write.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +26,9 @@ from struct import Struct
 from typing import BinaryIO, Self
 from zlib import crc32
 
-from google.protobuf.message import DecodeError
-
 from tianlu_registry.errors import Corrupt, InvalidArgument, StorageFailed
-from tianlu_registry.mvcc.restore import is_dead, rebuild
-from tianlu_registry.mvcc.revision import REVISION_KEY_BYTES
-from tianlu_registry.storage.environment import FILE_MODE, LogPosition, sync_directory
-from tianlu_registry.storage.staged import StagedSnapshot
+from tianlu_registry.storage.environment import FILE_MODE, sync_directory
+from tianlu_registry.storage.snapshot_probe import Contents, Progress, probe
 
 DIGEST_BYTES = 32
 CHUNK_BYTES = 1 << 20
@@ -40,10 +37,6 @@ _HEAD = Struct("<16xI")
 _LMDB_MAGIC = 0xBEEFC0DE
 _ETCD_MAGIC = 0xED0CDAED
 _PAGE_BYTES_MIN = 4096
-_RECORDS_PER_REPORT = 10_000
-
-Progress = Callable[[int, int], None]
-"""Told how much is done, of how much: bytes first, then records."""
 
 
 def no_progress(done: int, total: int) -> None:
@@ -55,21 +48,13 @@ class SnapshotInfo:
     """What a snapshot file holds.
 
     Attributes:
-        applied: the log position of the state.
-        revision: the newest, as of the records; 0 without any.
-        keys: that have a value.
-        records: revisions of keys, deletions included.
-        leases: that had not ended.
+        contents: what is in the database.
         size_bytes: of the database.
         sha256: the database's digest, hexadecimal.
         hash: a short name for the contents: the database's CRC-32.
     """
 
-    applied: LogPosition
-    revision: int
-    keys: int
-    records: int
-    leases: int
+    contents: Contents
     size_bytes: int
     sha256: str
     hash: int
@@ -211,8 +196,8 @@ class DatabaseReader:
 def verify(path: Path, progress: Progress = no_progress) -> SnapshotInfo:
     """Read all of a snapshot file and tell what it holds. Changes nothing.
 
-    `StagedSnapshot.open(path)` may follow, to look at what is in it. Memory: about that of the
-    key index of a node with the same keys.
+    `StagedSnapshot.open(path)` may follow, to look at what is in it. A child process reads the
+    database; its memory is about that of the key index of a node with the same keys.
 
     Raises:
         InvalidArgument: there is no such file, or it is not a snapshot of ours.
@@ -221,35 +206,8 @@ def verify(path: Path, progress: Progress = no_progress) -> SnapshotInfo:
     reader = DatabaseReader(path)
     for _ in reader.pieces(progress):
         pass
-    staged = StagedSnapshot.open(path)
-    try:
-        restored = rebuild(_checked(path, staged, progress))
-        return SnapshotInfo(
-            applied=staged.applied,
-            revision=restored.revision,
-            keys=sum(1 for entry in restored.entries.values() if not is_dead(entry)),
-            records=staged.revision_count,
-            leases=sum(1 for _ in staged.leases()),
-            size_bytes=reader.size_bytes,
-            sha256=reader.sha256,
-            hash=reader.hash,
-        )
-    except DecodeError as error:
-        raise Corrupt(f"{path}: a record cannot be read: {error}") from error
-    finally:
-        staged.close()
-
-
-def _checked(
-    path: Path, staged: StagedSnapshot, progress: Progress
-) -> Iterator[tuple[bytes, bytes]]:
-    total = staged.revision_count
-    for done, pair in enumerate(staged.revisions(), start=1):
-        if len(pair[0]) != REVISION_KEY_BYTES:
-            raise Corrupt(f"{path}: a record stands at {pair[0][:64].hex()}, which is no revision")
-        yield pair
-        if done % _RECORDS_PER_REPORT == 0 or done == total:
-            progress(done, total)
+    contents = probe(path, progress)
+    return SnapshotInfo(contents, reader.size_bytes, reader.sha256, reader.hash)
 
 
 def _size_by_form(path: Path) -> int:

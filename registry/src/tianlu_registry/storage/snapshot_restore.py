@@ -24,8 +24,8 @@ from tianlu_registry.storage.environment import (
     open_environment,
     sync_directory,
 )
-from tianlu_registry.storage.snapshot_file import DatabaseReader, Progress, no_progress
-from tianlu_registry.storage.staged import StagedSnapshot
+from tianlu_registry.storage.snapshot_file import DatabaseReader, no_progress
+from tianlu_registry.storage.snapshot_probe import Progress, probe
 from tianlu_registry.storage.wal import SEGMENT_BYTES, Wal
 
 MEMBER = "member"
@@ -56,7 +56,7 @@ def restore(
         data_dir: empty, or not there; its parent is.
         metadata: for the head of the WAL: who the new member is.
         named: values of the state to replace: what belongs to the old cluster. None removes one.
-        progress: told of the bytes copied.
+        progress: told of bytes copied, then of records read.
 
     Returns:
         The position that the new member's log begins after.
@@ -72,7 +72,8 @@ def restore(
     try:
         database = unfinished / "db" / DATA_FILE
         _write_database(reader, database, progress)
-        position = _adopt(database, named)
+        position = probe(database, progress).applied
+        _adopt(database, named)
         wal = Wal.create(
             unfinished / "wal",
             metadata,
@@ -124,10 +125,8 @@ def _write_database(reader: DatabaseReader, target: Path, progress: Progress) ->
         os.fsync(file.fileno())
 
 
-def _adopt(database: Path, named: Mapping[bytes, bytes | None]) -> LogPosition:
+def _adopt(database: Path, named: Mapping[bytes, bytes | None]) -> None:
     """Make the state a new cluster's; durably."""
-    staged = StagedSnapshot.open(database)
-    staged.close()
     with mapped_errors():
         env = open_environment(database, map_bytes=database.stat().st_size + _ROOM_BYTES)
         try:
@@ -142,7 +141,6 @@ def _adopt(database: Path, named: Mapping[bytes, bytes | None]) -> LogPosition:
         finally:
             env.close()
     sync_directory(database.parent)
-    return staged.applied
 
 
 def _put_in_place(unfinished: Path, data_dir: Path) -> None:

@@ -152,6 +152,8 @@ def decode_segment_header(payload: bytes) -> tuple[SegmentHeader, bytes]:
         raise FormatError("segment header cut short") from error
     start = _SEGMENT_HEADER.size
     metadata = payload[start : start + length]
+    if len(metadata) < length:
+        raise FormatError("metadata cut short")
     return (
         SegmentHeader(sequence, Index(first_index), nonce, metadata),
         payload[start + length :],
