@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from tianlu._proto.etcd.auth_pb2 import Permission
 from tianlu._proto.etcd.rpc_pb2 import (
@@ -29,14 +30,20 @@ class FakeBackend:
         self.values[name] = value
 
 
+@dataclass
+class FakeLease:
+    keys: Iterable[bytes]
+
+
 class FakeLeases:
     """Leases of which the tests say the keys."""
 
     def __init__(self) -> None:
         self.keys: dict[int, list[bytes]] = {}
 
-    def keys_of(self, lease_id: int) -> Iterable[bytes]:
-        return self.keys.get(lease_id, ())
+    def lookup(self, lease_id: int) -> FakeLease | None:
+        keys = self.keys.get(lease_id)
+        return None if keys is None else FakeLease(keys)
 
 
 class Told:

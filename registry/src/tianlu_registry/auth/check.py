@@ -47,12 +47,17 @@ class Claim:
     revision: int
 
 
-class LeasedKeys(Protocol):
+class Lease(Protocol):
+    """A lease and the keys on it."""
+
+    @property
+    def keys(self) -> Iterable[bytes]: ...
+
+
+class Leases(Protocol):
     """What the checks need of the leases."""
 
-    def keys_of(self, lease_id: int) -> Iterable[bytes]:
-        """Return the keys on a lease; none if it is not there."""
-        ...
+    def lookup(self, lease_id: int) -> Lease | None: ...
 
 
 class Checker:
@@ -66,7 +71,7 @@ class Checker:
         UserEmpty: nobody asks.
     """
 
-    def __init__(self, auth: AuthStore, leases: LeasedKeys) -> None:
+    def __init__(self, auth: AuthStore, leases: Leases) -> None:
         self._auth = auth
         self._leases = leases
 
@@ -136,7 +141,8 @@ class Checker:
         """Check access to every key on a lease; one that is not there holds none."""
         if not lease_id or self.may_administer(claim):
             return
-        for key in self._leases.keys_of(lease_id):
+        lease = self._leases.lookup(lease_id)
+        for key in lease.keys if lease is not None else ():
             self.keys(claim, key, b"", access)
 
     def command(self, claim: Claim, request: Message) -> None:

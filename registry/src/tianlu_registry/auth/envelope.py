@@ -38,6 +38,9 @@ class Claimed:
     kind: int
     request: Message
 
+    def SerializeToString(self) -> bytes:  # noqa: N802 - as the requests have it
+        return seal(self.claim, self.kind, self.request.SerializeToString())
+
 
 def seal(claim: Claim, kind: int, request: bytes) -> bytes:
     """Return the bytes of a claimed command."""

@@ -51,7 +51,7 @@ from tianlu_registry.mvcc import (
     is_serializable,
 )
 from tianlu_registry.mvcc.types import Watcher, WatchSink, WatchSpec
-from tianlu_registry.node.command import CommandKind, Request
+from tianlu_registry.node.command import CommandKind, PlainRequest
 from tianlu_registry.node.config import NodeConfig
 from tianlu_registry.node.crash import CrashHook
 from tianlu_registry.node.node import Node, OnFatal
@@ -223,13 +223,15 @@ class EmbeddedStore:
         )
         return (own, *raised) if own is not None else raised
 
-    def _propose(self, kind: CommandKind, request: Request, payload: bytes) -> asyncio.Future[Any]:
+    def _propose(
+        self, kind: CommandKind, request: PlainRequest, payload: bytes
+    ) -> asyncio.Future[Any]:
         if self._claim is None:
             return self._node.propose(kind, request, payload)
         claimed = Claimed(self._claim, kind, request)
         return self._node.propose(CommandKind.CLAIMED, claimed, seal(self._claim, kind, payload))
 
-    def _serialized(self, request: Request) -> bytes:
+    def _serialized(self, request: PlainRequest) -> bytes:
         payload = request.SerializeToString()
         if len(payload) > self._request_bytes_max:
             raise RequestTooLarge

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
-from typing import Any, Final
+from typing import Final
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 
 from tianlu._proto.etcd.rpc_pb2 import (
     AlarmRequest,
@@ -34,7 +34,7 @@ from tianlu_registry.auth.commands import AuthRequest
 from tianlu_registry.auth.envelope import CLAIMED_KIND, Claimed, unseal
 from tianlu_registry.errors import Corrupt
 
-Request = (
+PlainRequest = (
     PutRequest
     | DeleteRangeRequest
     | TxnRequest
@@ -46,8 +46,8 @@ Request = (
     | MemberUpdateRequest
     | AlarmRequest
     | AuthRequest
-    | Claimed
 )
+Request = PlainRequest | Claimed
 
 
 class CommandKind(IntEnum):
@@ -82,7 +82,7 @@ _ENVELOPE: Final = struct.Struct("<BQ")
 ENVELOPE_BYTES: Final = _ENVELOPE.size
 ID_MAX: Final = (1 << 64) - 1
 
-_MESSAGE_OF: Final[dict[int, type[Message]]] = {
+_MESSAGE_OF: Final[dict[int, type[PlainRequest]]] = {
     CommandKind.PUT: PutRequest,
     CommandKind.DELETE_RANGE: DeleteRangeRequest,
     CommandKind.TXN: TxnRequest,
@@ -93,7 +93,7 @@ _MESSAGE_OF: Final[dict[int, type[Message]]] = {
     CommandKind.MEMBER_PUBLISH: Member,
     CommandKind.MEMBER_UPDATE: MemberUpdateRequest,
     CommandKind.ALARM: AlarmRequest,
-    **AUTH_MESSAGES,
+    **{int(kind): message for kind, message in AUTH_MESSAGES.items()},
 }
 
 
@@ -122,10 +122,11 @@ def decode(data: bytes) -> tuple[CommandKind, Request]:
     if kind == CommandKind.CLAIMED:
         claim, kind, payload = unseal(payload)
         return CommandKind.CLAIMED, Claimed(claim, kind, _parse(kind, payload))
-    return CommandKind(kind), _parse(kind, payload)
+    request = _parse(kind, payload)
+    return CommandKind(kind), request
 
 
-def _parse(kind: int, payload: bytes) -> Any:
+def _parse(kind: int, payload: bytes) -> PlainRequest:
     try:
         return _MESSAGE_OF[kind].FromString(payload)
     except (KeyError, DecodeError) as error:
