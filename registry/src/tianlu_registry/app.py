@@ -26,18 +26,13 @@ from tianlu_registry.api import etcd_json
 from tianlu_registry.api.catalog_grpc import CatalogServicer
 from tianlu_registry.api.catalog_json import CatalogJson
 from tianlu_registry.api.errors import error_status
-from tianlu_registry.api.etcd_cluster import (
-    AuthServicer,
-    ClusterServicer,
-    LoneClusterServicer,
-    MemberInfo,
-)
+from tianlu_registry.api.etcd_cluster import AuthServicer, ClusterServicer
 from tianlu_registry.api.etcd_election import ElectionServicer
 from tianlu_registry.api.etcd_json_stream import JsonObserve, JsonSnapshot, JsonStreams
 from tianlu_registry.api.etcd_kv import KvServicer
 from tianlu_registry.api.etcd_lease import LeaseServicer
 from tianlu_registry.api.etcd_lock import LockServicer
-from tianlu_registry.api.etcd_maintenance import LoneMaintenanceServicer, MaintenanceServicer
+from tianlu_registry.api.etcd_maintenance import MaintenanceServicer
 from tianlu_registry.api.etcd_watch import WatchServicer
 from tianlu_registry.api.grpc_asgi import GrpcApp
 from tianlu_registry.api.grpc_asgi.asgi import Receive, Scope, Send
@@ -66,6 +61,7 @@ from tianlu_registry.server.launcher import (
 )
 from tianlu_registry.server.logs import set_up_logging
 from tianlu_registry.server.settings import SETTINGS_VARIABLE, RegistrySettings
+from tianlu_registry.transport import CannotListen
 
 _log = logging.getLogger(__name__)
 
@@ -146,6 +142,7 @@ class RegistryApp:
         grpc = GrpcApp(error_status, fallback=http)
         watch = WatchServicer(store, progress_interval_seconds=settings.progress_interval_seconds)
         lease = LeaseServicer(store)
+        maintenance = MaintenanceServicer(store, engine.cluster)
         health = HealthServicer()
         pages = HealthPages(store, version, lambda: governance.feed.ready)
         apis = Apis(grpc, http, watch, health, pages, governance)
@@ -153,8 +150,9 @@ class RegistryApp:
             "KV": KvServicer(store),
             "Watch": watch,
             "Lease": lease,
+            "Cluster": ClusterServicer(engine.cluster),
+            "Maintenance": maintenance,
             "Auth": AuthServicer(store),
-            **self._cluster_services(engine, http, grpc),
         }
         for name, servicer in etcd_services.items():
             grpc.add(ETCD.services_by_name[name], servicer)
@@ -172,6 +170,8 @@ class RegistryApp:
         http.add_stream("POST", "/v3/watch", streams.watch)
         http.add_stream("POST", "/v3/lease/keepalive", streams.lease_keep_alive)
         http.add_stream("POST", "/v3/election/observe", JsonObserve(election, grpc.sweeper))
+        snapshot = JsonSnapshot(maintenance, grpc.sweeper)
+        http.add_stream("POST", "/v3/maintenance/snapshot", snapshot)
         http.mount("/v1/", CatalogJson(catalog, governance.subscriptions, grpc.sweeper).handle)
         pages.add_to(http)
         MetricsPage(
@@ -184,21 +184,6 @@ class RegistryApp:
         ).add_to(http)
         self._add_launcher_routes(http, apis)
         return apis
-
-    def _cluster_services(
-        self, engine: Engine, http: HttpRouter, grpc: GrpcApp
-    ) -> dict[str, object]:
-        """Return what serves etcd's Cluster and Maintenance."""
-        store, node = engine.store, self._settings.node
-        if engine.cluster is None:
-            member = MemberInfo(node.name, node.peer_urls, self._settings.client_urls)
-            return {
-                "Cluster": LoneClusterServicer(store, member),
-                "Maintenance": LoneMaintenanceServicer(store),
-            }
-        maintenance = MaintenanceServicer(store, engine.cluster)
-        http.add_stream("POST", "/v3/maintenance/snapshot", JsonSnapshot(maintenance, grpc.sweeper))
-        return {"Cluster": ClusterServicer(engine.cluster), "Maintenance": maintenance}
 
     def _add_launcher_routes(self, http: HttpRouter, apis: Apis) -> None:
         async def alive(request: HttpRequest) -> HttpResponse:
@@ -230,7 +215,7 @@ class Engine:
     """
 
     store: Store
-    cluster: Cluster | None
+    cluster: Cluster
     collectors: Iterable[Collector]
 
 
@@ -272,7 +257,7 @@ def exit_code_of(error: BaseException) -> int:
         return EXIT_USAGE
     if isinstance(error, DataDirUnusable):
         return EXIT_CANNOT_CREATE
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | CannotListen):
         return EXIT_UNAVAILABLE
     return _EXIT_SOFTWARE
 

@@ -71,4 +71,6 @@ class FakeCluster:
         self.requests.append(request)
         if self.error is not None:
             raise self.error
-        return response(header=pb.ResponseHeader(cluster_id=7, member_id=1, raft_term=2))
+        return response(
+            header=pb.ResponseHeader(cluster_id=7, member_id=1, revision=9, raft_term=2)
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tianlu._proto.etcd.rpc_pb2 import RangeResponse, ResponseHeader
+from tianlu._proto.etcd.rpc_pb2 import AlarmMember, RangeResponse, ResponseHeader
 from tianlu_registry.engine.store import StoreStatus
 from tianlu_registry.mvcc.types import WatchBatch, WatchSink, WatchSpec
 
@@ -34,6 +34,7 @@ class FakeStore:
         self.revision = 10
         self.leader_id = 1
         self.errors: tuple[str, ...] = ()
+        self.alarms: tuple[AlarmMember, ...] = ()
         self.catalogue_is_ready = True
         self.error: Exception | None = None
         self.watchers: list[FakeWatcher] = []
@@ -76,6 +77,7 @@ class FakeStore:
             db_size_quota=1000,
             is_learner=False,
             errors=self.errors,
+            alarms=self.alarms,
         )
 
     def __getattr__(self, name: str) -> Any:

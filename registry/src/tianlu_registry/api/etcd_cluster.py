@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from tianlu._proto.etcd.rpc_pb2 import (
     AuthStatusRequest,
     AuthStatusResponse,
-    Member,
     MemberAddRequest,
     MemberAddResponse,
     MemberListRequest,
@@ -29,12 +28,24 @@ from tianlu_registry.errors import MemberUrlsInvalid
 _FIRST_AUTH_REVISION = 1
 """What etcd reports before authentication was ever configured."""
 
+ResponseT = TypeVar(
+    "ResponseT",
+    MemberAddResponse,
+    MemberRemoveResponse,
+    MemberUpdateResponse,
+    MemberListResponse,
+    MemberPromoteResponse,
+)
+
 _TCP_SCHEMES = frozenset({"http", "https"})
 _UNIX_SCHEMES = frozenset({"unix", "unixs"})
 
 
 class ClusterServicer:
-    """Passes requests to the cluster, after a look at their URLs."""
+    """Passes requests to the cluster, after a look at their URLs.
+
+    As in etcd, headers of this service say nothing of the revision.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -43,29 +54,34 @@ class ClusterServicer:
         self, request: MemberAddRequest, context: RpcContext
     ) -> MemberAddResponse:
         request.peerURLs[:] = checked_urls(request.peerURLs)
-        return await self._cluster.member_add(request)
+        return _without_revision(await self._cluster.member_add(request))
 
     async def MemberRemove(  # noqa: N802
         self, request: MemberRemoveRequest, context: RpcContext
     ) -> MemberRemoveResponse:
-        return await self._cluster.member_remove(request)
+        return _without_revision(await self._cluster.member_remove(request))
 
     async def MemberUpdate(  # noqa: N802
         self, request: MemberUpdateRequest, context: RpcContext
     ) -> MemberUpdateResponse:
         # etcd takes any text here, and its members then fail on it.
         request.peerURLs[:] = checked_urls(request.peerURLs)
-        return await self._cluster.member_update(request)
+        return _without_revision(await self._cluster.member_update(request))
 
     async def MemberList(  # noqa: N802
         self, request: MemberListRequest, context: RpcContext
     ) -> MemberListResponse:
-        return await self._cluster.member_list(request)
+        return _without_revision(await self._cluster.member_list(request))
 
     async def MemberPromote(  # noqa: N802
         self, request: MemberPromoteRequest, context: RpcContext
     ) -> MemberPromoteResponse:
-        return await self._cluster.member_promote(request)
+        return _without_revision(await self._cluster.member_promote(request))
+
+
+def _without_revision(response: ResponseT) -> ResponseT:
+    response.header.ClearField("revision")
+    return response
 
 
 def checked_urls(urls: Iterable[str]) -> list[str]:
@@ -93,36 +109,6 @@ def _is_member_url(text: str) -> bool:
         return bool(url.netloc or url.path)
     plain = not (url.path or url.query or url.fragment or url.username)
     return url.scheme in _TCP_SCHEMES and port is not None and plain
-
-
-@dataclass(frozen=True, slots=True)
-class MemberInfo:
-    """How this member describes itself: its name, and where peers and clients reach it."""
-
-    name: str
-    peer_urls: tuple[str, ...]
-    client_urls: tuple[str, ...]
-
-
-class LoneClusterServicer:
-    """Lists the members: this one. The methods that change members answer UNIMPLEMENTED."""
-
-    def __init__(self, store: Store, member: MemberInfo) -> None:
-        self._store = store
-        self._member = member
-
-    async def MemberList(  # noqa: N802
-        self, request: MemberListRequest, context: RpcContext
-    ) -> MemberListResponse:
-        status = self._store.status()
-        member = Member(
-            ID=status.member_id,
-            name=self._member.name,
-            peerURLs=self._member.peer_urls,
-            clientURLs=self._member.client_urls,
-            isLearner=status.is_learner,
-        )
-        return MemberListResponse(header=self._store.header(), members=[member])
 
 
 class AuthServicer:

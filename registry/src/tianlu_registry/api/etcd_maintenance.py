@@ -70,11 +70,12 @@ def raised_alarms(status: StoreStatus) -> list[AlarmMember]:
     ]
 
 
-class StatusServicer:
-    """What a member says of itself without any other member."""
+class MaintenanceServicer:
+    """The whole service, over a cluster and the store that it replicates."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, cluster: Cluster) -> None:
         self._store = store
+        self._cluster = cluster
 
     async def Status(self, request: StatusRequest, context: RpcContext) -> StatusResponse:  # noqa: N802
         status = self._store.status()
@@ -99,7 +100,7 @@ class StatusServicer:
     ) -> DefragmentResponse:
         """Do nothing: the database reuses freed pages and needs no defragmenting."""
         _log.info("defragment_not_needed peer=%s reason=freed_pages_are_reused", context.peer)
-        return DefragmentResponse(header=self._store.header())
+        return DefragmentResponse()  # etcd's has no header either
 
     async def Downgrade(  # noqa: N802
         self, request: DowngradeRequest, context: RpcContext
@@ -130,14 +131,6 @@ class StatusServicer:
             )
         return DowngradeResponse(header=self._store.header(), version=CLUSTER_VERSION)
 
-
-class MaintenanceServicer(StatusServicer):
-    """The whole service, over a cluster and the store that it replicates."""
-
-    def __init__(self, store: Store, cluster: Cluster) -> None:
-        super().__init__(store)
-        self._cluster = cluster
-
     async def Alarm(self, request: AlarmRequest, context: RpcContext) -> AlarmResponse:  # noqa: N802
         return await self._cluster.alarm(request)
 
@@ -151,7 +144,8 @@ class MaintenanceServicer(StatusServicer):
         self, request: MoveLeaderRequest, context: RpcContext
     ) -> MoveLeaderResponse:
         """Hand leadership over; refused, as by etcd, by a member that does not lead."""
-        return await self._cluster.move_leader(request)
+        await self._cluster.move_leader(request)
+        return MoveLeaderResponse()  # etcd's has no header either
 
     async def Snapshot(  # noqa: N802
         self, request: SnapshotRequest, context: RpcContext
@@ -163,40 +157,15 @@ class MaintenanceServicer(StatusServicer):
         async with aclosing(self._cluster.snapshot()) as pieces:
             async for piece in pieces:
                 size += len(piece.blob)
+                piece.ClearField("header")  # as in etcd
                 yield piece
         _log.info("snapshot_complete peer=%s bytes=%d", context.peer, size)
 
 
-class LoneMaintenanceServicer(StatusServicer):
-    """What a node without a cluster can honestly answer: status and alarms. The rest is absent and
-    answers UNIMPLEMENTED."""
-
-    async def Alarm(self, request: AlarmRequest, context: RpcContext) -> AlarmResponse:  # noqa: N802
-        """List the alarms. They rise and clear by what is measured, not by request.
-
-        Raises:
-            RpcError: FAILED_PRECONDITION, an alarm is to be raised, or one that still stands is to
-                be put down.
-        """
-        alarms = raised_alarms(self._store.status())
-        if request.action == AlarmRequest.ACTIVATE:
-            raise RpcError(
-                StatusCode.FAILED_PRECONDITION,
-                "tianlu: action: alarms are raised by the node's own measurements only",
-            )
-        if request.action == AlarmRequest.DEACTIVATE:
-            if any(alarm.alarm == request.alarm for alarm in alarms):
-                raise RpcError(
-                    StatusCode.FAILED_PRECONDITION,
-                    f"tianlu: action: alarm {AlarmType.Name(request.alarm)} still stands; "
-                    "make room (delete keys, compact) and it clears by itself",
-                )
-            return AlarmResponse(header=self._store.header())
-        return AlarmResponse(header=self._store.header(), alarms=alarms)
-
-
 def _errors(status: StoreStatus) -> list[str]:
-    errors = list(status.errors)
-    if status.leader_id == 0:
-        errors.append(NoLeader.text)
-    return errors
+    """Return what is wrong: alarms as etcd writes them, then whatever else there is, in words."""
+    alarms = [
+        f"memberID:{alarm.memberID} alarm:{AlarmType.Name(alarm.alarm)} " for alarm in status.alarms
+    ]
+    no_leader = [NoLeader.text] if status.leader_id == 0 else []
+    return [*no_leader, *alarms, *status.errors]

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tianlu_registry.api.etcd_maintenance import ETCD_VERSION
+from tianlu_registry.api.etcd_maintenance import ETCD_VERSION, raised_alarms
 from tianlu_registry.api.etcd_watch import WatchServicer
 from tianlu_registry.api.grpc_asgi import GrpcApp
 from tianlu_registry.api.health import HealthPages
@@ -81,7 +81,7 @@ class ServerCollector(Collector):
                 status.compact_revision,
             ),
             ("tianlu_registry_raft_term", "The Raft term.", status.raft_term),
-            ("tianlu_registry_alarms", "Alarms raised.", len(status.errors)),
+            ("tianlu_registry_alarms", "Alarms raised.", len(raised_alarms(status))),
         )
         for name, text, value in gauges:
             yield GaugeMetricFamily(name, text, value=float(value))

@@ -197,7 +197,7 @@ def status_of(message: etcd.StatusResponse) -> NodeStatus:
         size=message.dbSize,
         size_in_use=message.dbSizeInUse,
         quota=message.dbSizeQuota,
-        alarms=tuple(error for error in message.errors if "alarm:" in error),
+        alarms=tuple(error.strip() for error in message.errors if "alarm:" in error),
     )
 
 
