@@ -418,3 +418,16 @@ async def test_stopping_twice_and_using_what_has_stopped(tmp_path: Path) -> None
         one.send([heartbeat(1, 2)])
         assert isinstance(await error_of(one.call(TWO, "any", b"", 60)), PeerUnreachable)
         assert node.unreachable == []
+
+
+async def test_a_message_larger_than_a_frame_is_not_sent(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = replace(FAST, frame_bytes_max=1024 * 1024)
+    async with pair(tmp_path, limits=limits) as (one, node_one, _, node_two):
+        one.send([large_append(1), heartbeat(1, 2)])
+        await until(lambda: node_two.messages)
+        assert node_two.messages == [heartbeat(1, 2)]
+        assert node_one.unreachable == [TWO]
+        assert "peer_message_too_large" in caplog.text
+        assert connected(one, 2)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import cycle
+from typing import Any
 
 from tianlu_registry.errors import InvalidArgument, RegistryError
 from tianlu_registry.raft import MemberId
@@ -57,10 +59,11 @@ class Dialer:
         url = next(self._urls)
         try:
             address = PeerAddress.parse(url)
-            # A lost SYN is repeated ever more slowly by the kernel, so attempts are short.
             async with asyncio.timeout(self._limits.connect_seconds):
-                connection = await self._connect(address)
-            remote = await self._greet(connection, kind)
+                sock = await _connect(self._loop, address)
+            async with asyncio.timeout(self._limits.handshake_seconds):
+                connection = await self._wrap(sock, address)
+                remote = await self._greet(connection, kind)
         except TimeoutError as error:
             raise PeerUnreachable(f"tianlu: {url}: no answer in time") from error
         except OSError as error:
@@ -76,25 +79,23 @@ class Dialer:
 
     async def _greet(self, connection: Connection, kind: int) -> Remote:
         try:
-            async with asyncio.timeout(self._limits.handshake_seconds):
-                return await greet(connection, self._identity, kind, self._receiver)
+            return await greet(connection, self._identity, kind, self._receiver)
         except BaseException:
             connection.close()
             raise
 
-    async def _connect(self, address: PeerAddress) -> Connection:
-        context = self._context(address)
-        if address.path:
-            return await connecting(
-                self._loop.create_unix_connection(
-                    self._make,
-                    address.path,
-                    ssl=context,
-                    server_hostname="localhost" if context else None,
-                )
-            )
+    async def _wrap(self, sock: socket.socket, address: PeerAddress) -> Connection:
+        """Make a connection of a connected socket, which it owns from now on."""
+        try:
+            context = self._context(address)
+        except BaseException:
+            sock.close()
+            raise
+        server_hostname = (address.host or "localhost") if context else None
         return await connecting(
-            self._loop.create_connection(self._make, address.host, address.port, ssl=context)
+            self._loop.create_connection(
+                self._make, sock=sock, ssl=context, server_hostname=server_hostname
+            )
         )
 
     def _context(self, address: PeerAddress) -> ssl.SSLContext | None:
@@ -129,6 +130,37 @@ class Backoff:
 
 
 Dial = Callable[[int], Awaitable[tuple[Connection, Remote]]]
+
+
+async def _connect(loop: asyncio.AbstractEventLoop, address: PeerAddress) -> socket.socket:
+    """Return a socket that is connected to the address; a host name's addresses are tried in turn.
+
+    Raises:
+        OSError: of the last one.
+    """
+    if address.path:
+        return await _connect_to(loop, socket.AF_UNIX, address.path)
+    found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    for family, _, _, _, where in found[:-1]:
+        try:
+            return await _connect_to(loop, family, where)
+        except OSError:
+            continue
+    family, _, _, _, where = found[-1]
+    return await _connect_to(loop, family, where)
+
+
+async def _connect_to(
+    loop: asyncio.AbstractEventLoop, family: int, where: tuple[Any, ...] | str
+) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _describe(error: OSError) -> str:

@@ -19,8 +19,9 @@ class TransportLimits:
             An election timeout is right: later, and a leader goes on sending into a dead
             connection after its followers have given it up. Pings go out four times as often.
             Call and snapshot connections, of which less depends, wait four times as long.
-        connect_seconds: one attempt to connect, TLS included.
-        handshake_seconds: from then to the end of the handshake; for who accepts, TLS included.
+        connect_seconds: one attempt to connect. Short, because the kernel repeats a lost SYN ever
+            more slowly: what ends a partition should be noticed soon.
+        handshake_seconds: from then to the end of the handshake, TLS included.
         reconnect_seconds_min, reconnect_seconds_max: the wait between attempts doubles from the
             first to the second; jitter takes up to half of it away.
         send_queue_bytes_max: encoded messages that wait for one member's connection. Four times
@@ -43,7 +44,7 @@ class TransportLimits:
     """
 
     dead_after_seconds: float = 1.0
-    connect_seconds: float = 2.0
+    connect_seconds: float = 1.0
     handshake_seconds: float = 5.0
     reconnect_seconds_min: float = 0.05
     reconnect_seconds_max: float = 1.0

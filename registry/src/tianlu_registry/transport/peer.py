@@ -61,10 +61,17 @@ class Peer:
 
     def send(self, message: Message) -> bool:
         """Take a message for the next `flush`; False if it is dropped."""
-        if self._connection is not None and self._outbox.push(encode_message(message)):
+        if self._connection is not None and self._push(encode_message(message)):
             self.counters.messages_sent += 1
             return True
         self.counters.dropped += 1
+        return False
+
+    def _push(self, body: bytes) -> bool:
+        if len(body) < self._limits.frame_bytes_max:
+            return self._outbox.push(body)
+        # Its receiver would close the connection for it, again and again.
+        logger.error("peer_message_too_large peer=%x bytes=%d", self.member, len(body))
         return False
 
     def flush(self) -> None:
