@@ -51,6 +51,7 @@ from tianlu_registry.governance import Governance
 from tianlu_registry.governance.metrics import CatalogCollector
 from tianlu_registry.node.datadir import DataDirUnusable
 from tianlu_registry.node.metrics import NodeCollector
+from tianlu_registry.node.peer_metrics import PeerCollector
 from tianlu_registry.server.collector import set_up_collector
 from tianlu_registry.server.errors import EXIT_CANNOT_CREATE, EXIT_UNAVAILABLE, EXIT_USAGE
 from tianlu_registry.server.launcher import (
@@ -232,7 +233,8 @@ async def _engine(settings: RegistrySettings) -> AsyncIterator[Engine]:
         return
     node = await EmbeddedNode.start(settings.node, on_fatal=exit_with)
     try:
-        yield Engine(node.store, EmbeddedCluster(node.node), (NodeCollector(node.node),))
+        collectors = (NodeCollector(node.node), PeerCollector(node.node))
+        yield Engine(node.store, EmbeddedCluster(node.node), collectors)
     finally:
         await node.stop()
 
