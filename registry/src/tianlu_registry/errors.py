@@ -358,7 +358,7 @@ class MemberRemoved(Broken):
     """The cluster has removed this member. Its data is of no use to it any more."""
 
     text = (
-        "the member has been permanently removed from the cluster; to join again, remove its data "
+        "tianlu: this member was removed from the cluster for ever; to join again, remove its data "
         "directory and add it as a new member"
     )
     exit_code = 77

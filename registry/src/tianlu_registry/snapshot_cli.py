@@ -18,7 +18,8 @@ from tianlu_registry.errors import InvalidArgument, RegistryError
 from tianlu_registry.node.config import DEFAULT_CLUSTER_TOKEN, DEFAULT_PEER_URL, NodeConfig
 
 if TYPE_CHECKING:
-    from tianlu_registry.storage.snapshot_file import Progress, SnapshotInfo
+    from tianlu_registry.storage.snapshot_file import SnapshotInfo
+    from tianlu_registry.storage.snapshot_probe import Progress
 
 T = TypeVar("T")
 
@@ -133,30 +134,32 @@ def restore(
 
 
 def _verified(file: Path, info: SnapshotInfo) -> dict[str, str | int]:
+    contents = info.contents
     return {
         "file": str(file),
         "hash": f"{info.hash:x}",
         "sha256": info.sha256,
-        "revision": info.revision,
-        "keys": info.keys,
-        "records": info.records,
-        "leases": info.leases,
+        "revision": contents.revision,
+        "keys": contents.keys,
+        "records": contents.records,
+        "leases": contents.leases,
         "bytes": info.size_bytes,
-        "index": info.applied.index,
-        "term": info.applied.term,
+        "index": contents.applied.index,
+        "term": contents.applied.term,
     }
 
 
 def _verified_row(info: SnapshotInfo) -> tuple[str, ...]:
+    contents = info.contents
     return (
         f"{info.hash:x}",
-        str(info.revision),
-        str(info.keys),
-        str(info.records),
-        str(info.leases),
+        str(contents.revision),
+        str(contents.keys),
+        str(contents.records),
+        str(contents.leases),
         bytes_text(info.size_bytes),
-        str(info.applied.index),
-        str(info.applied.term),
+        str(contents.applied.index),
+        str(contents.applied.term),
     )
 
 

@@ -13,7 +13,8 @@ from tianlu_registry.node.cluster_state import of_new_cluster
 from tianlu_registry.node.config import NodeConfig
 from tianlu_registry.node.identity import Identity, encode_metadata, founders_of, identity_of
 from tianlu_registry.storage.environment import LogPosition
-from tianlu_registry.storage.snapshot_file import Progress, no_progress
+from tianlu_registry.storage.snapshot_file import no_progress
+from tianlu_registry.storage.snapshot_probe import Progress
 from tianlu_registry.storage.snapshot_restore import restore
 
 
