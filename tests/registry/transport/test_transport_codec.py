@@ -6,7 +6,7 @@ import dataclasses
 import typing
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from registry.transport.peer_messages import messages
 
@@ -21,7 +21,11 @@ from tianlu_registry.transport.codec import (
     encode_message,
 )
 
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A machine that is busy with something else is no failure."""
 
+
+@UNHURRIED
 @given(messages)
 def test_what_is_written_is_read(message: Message) -> None:
     decoded = decode_message(encode_message(message))
@@ -40,6 +44,7 @@ def test_every_kind_of_message_has_a_codec() -> None:
     assert len(fields) == len(kinds)
 
 
+@UNHURRIED
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_are_a_message_or_refused(data: bytes) -> None:
     try:
@@ -49,6 +54,7 @@ def test_arbitrary_bytes_are_a_message_or_refused(data: bytes) -> None:
     assert decode_message(encode_message(message)) == message
 
 
+@UNHURRIED
 @given(messages, st.data())
 def test_damaged_bytes_are_a_message_or_refused(message: Message, data: st.DataObject) -> None:
     damaged = bytearray(encode_message(message))

@@ -86,11 +86,11 @@ class FrameReader:
         return frames
 
     def _wanted(self) -> int:
-        """Return how many bytes are needed for anything to be complete."""
+        """Return how many bytes are needed for anything to be complete, or found too large."""
         if not self.version or len(self._rest) < HEADER_BYTES:
             return 1
         size, _ = _HEADER.unpack_from(self._rest)
-        return HEADER_BYTES - 1 + int(size)
+        return HEADER_BYTES - 1 + int(size) if size <= self.frame_bytes_max else 1
 
     def _cut(self, data: bytes) -> tuple[list[Frame], int]:
         """Return the whole frames at the start of `data`, and how long they are."""
