@@ -53,28 +53,28 @@ class Tenant(threading.Thread):
 
     def __post_init__(self) -> None:
         super().__init__(daemon=True)
-        self._stopped = threading.Event()
+        self.stopped = threading.Event()
         self._clients = [Client(address) for address in self.addresses]
         self._home = 0
 
     __hash__ = threading.Thread.__hash__
 
     def run(self) -> None:
-        while not self._stopped.is_set():
+        while not self.stopped.is_set():
             tenancy = self._move_in()
             if tenancy is None:
                 self._home += 1
-                self._stopped.wait(0.1)
+                self.stopped.wait(0.1)
                 continue
             self.tenancies.append(tenancy)
             until = now() + self.draw.uniform(1.0, 3.0) * TTL_SECONDS
-            while now() < until and not self._stopped.wait(TTL_SECONDS / 10):
+            while now() < until and not self.stopped.wait(TTL_SECONDS / 10):
                 if not self._renew(tenancy):
                     break
             tenancy.abandoned = True
 
     def stop(self) -> None:
-        self._stopped.set()
+        self.stopped.set()
         self.join(20)
         for client in self._clients:
             client.close()

@@ -76,17 +76,17 @@ class Worker(threading.Thread):
         self._pause_seconds = pause_seconds
         self._calls = 0
         self._found: dict[str, Found | None] = {}
-        self._stopped = threading.Event()
+        self.stopped = threading.Event()
 
     def run(self) -> None:
-        while not self._stopped.wait(self._draw.uniform(0, 2 * self._pause_seconds)):
+        while not self.stopped.wait(self._draw.uniform(0, 2 * self._pause_seconds)):
             operation = self._call(self._plan())
             if operation is not None:
                 self._history.add(operation)
                 self._keys.note(operation)
 
     def stop(self) -> None:
-        self._stopped.set()
+        self.stopped.set()
         self.join(20)
         for client in self._clients:
             client.close()

@@ -45,7 +45,7 @@ class Locker(threading.Thread):
 
     def __post_init__(self) -> None:
         super().__init__(daemon=True)
-        self._stopped = threading.Event()
+        self.stopped = threading.Event()
         self._clients = [Client(address, 2.0) for address in self.addresses]
         self._home = self.number
         self._renewed = 0.0
@@ -53,16 +53,16 @@ class Locker(threading.Thread):
     __hash__ = threading.Thread.__hash__
 
     def run(self) -> None:
-        while not self._stopped.is_set():
+        while not self.stopped.is_set():
             try:
                 self._turn()
             except CallFailed:
                 # Whatever was begun ends with its lease.
                 self._home += 1
-                self._stopped.wait(0.1)
+                self.stopped.wait(0.1)
 
     def stop(self) -> None:
-        self._stopped.set()
+        self.stopped.set()
         self.join(20)
         for client in self._clients:
             client.close()
@@ -76,7 +76,7 @@ class Locker(threading.Thread):
         lease = self._client.call("Lease/LeaseGrant", rpc_pb2.LeaseGrantRequest(TTL=TTL_SECONDS)).ID
         key = f"{self.prefix}lock/{lease:x}"
         token = self._client.put(key, str(self.number), lease).revision
-        while not self._stopped.wait(self.draw.uniform(0.02, 0.1)):
+        while not self.stopped.wait(self.draw.uniform(0.02, 0.1)):
             self._renew(lease)
             if self._first() == token:
                 self.turns += 1
@@ -121,7 +121,7 @@ class Locker(threading.Thread):
             if not self._client.call("KV/Txn", request).succeeded:
                 return  # the lease ended: another one holds the lock
             self.writes += 1
-            self._stopped.wait(self.draw.uniform(0.0, 0.05))
+            self.stopped.wait(self.draw.uniform(0.0, 0.05))
 
 
 @dataclass

@@ -82,10 +82,15 @@ class Load:
     def __exit__(self, *_exception: object) -> None:
         self.stop_writing()
         for watcher in self.watchers:
+            watcher.stopped.set()
+        for watcher in self.watchers:
             watcher.stop()
 
     def stop_writing(self) -> None:
-        for thread in (*self.workers, *self.tenants, *self.lockers):
+        writers = (*self.workers, *self.tenants, *self.lockers)
+        for thread in writers:
+            thread.stopped.set()  # all at once: each may take a call's time to end
+        for thread in writers:
             thread.stop()
 
     def wait_all_answered(self, seconds: float = HEALTH_SECONDS) -> None:

@@ -6,9 +6,12 @@ A scenario leaves its faults in place when it ends: the proof heals network and 
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cluster.histories import now
 from cluster.proof import Run
 
 CLOCK_JUMP_SECONDS = 100_000
@@ -80,6 +83,21 @@ def pause_leader(run: Run) -> None:
         run.rest(1.0, 7.0)
         run.cluster.resume(leader)
         run.rest(1.0, 3.0)
+        run.cluster.wait_healthy()
+
+
+def hang(run: Run) -> None:
+    """The innermost process of a member stands still; whoever watches over it may replace it."""
+    while run.goes_on():
+        victim = run.pick()
+        processes = run.cluster.members[victim].processes
+        assert processes is not None
+        innermost = processes.pids()[-1]
+        run.say(f"hang process {innermost} of {victim}")
+        os.kill(innermost, signal.SIGSTOP)
+        run.rest(5.0, 25.0)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(innermost, signal.SIGCONT)
         run.cluster.wait_healthy()
 
 
@@ -209,27 +227,44 @@ def wipe(run: Run) -> None:
 def everything(run: Run) -> None:
     """Kills, pauses, cuts and losses in any order, of any members, at once."""
     cluster = run.cluster
-    actions: list[Callable[[], object]] = [
-        lambda: run.kill(run.pick()),
-        lambda: run.kill(run.pick()),
-        lambda: cluster.pause(run.pick()),
-        lambda: cluster.network.isolate(run.draw.choice(list(cluster.members))),
-        lambda: cluster.network.cut(*run.draw.sample(list(cluster.members), 2)),
-        lambda: cluster.network.lose(run.draw.choice((0.05, 0.2))),
-        cluster.network.heal,
-        cluster.revive,
-        cluster.revive,
-    ]
+    actions: dict[str, Callable[[], object]] = {
+        "kill": lambda: run.kill(run.pick()),
+        "kill another": lambda: run.kill(run.pick()),
+        "pause": lambda: cluster.pause(run.pick()),
+        "isolate": lambda: cluster.network.isolate(run.draw.choice(list(cluster.members))),
+        "cut": lambda: cluster.network.cut(*run.draw.sample(list(cluster.members), 2)),
+        "lose": lambda: cluster.network.lose(run.draw.choice((0.05, 0.2))),
+        "heal": cluster.network.heal,
+        "revive": cluster.revive,
+        "revive all": cluster.revive,
+    }
     while run.goes_on():
-        action = run.draw.choice(actions)
-        if cluster.running() or action == cluster.revive:
-            action()
+        name = run.draw.choice(list(actions))
+        if cluster.running() or name.startswith("revive"):
+            run.say(name)
+            actions[name]()
         run.rest(0.2, 3.0)
         if run.draw.random() < 0.1:
             cluster.network.heal()
             cluster.revive()
             with contextlib.suppress(TimeoutError):
                 cluster.wait_healthy(seconds=20)
+
+
+def tour(*stations: str) -> Callable[[Run], None]:
+    """Return a scenario of others, each for its share of the time, with healing in between."""
+
+    def visit(run: Run) -> None:
+        share = (run.until - now()) / len(stations)
+        for name in stations:
+            run.say(name)
+            run.until = now() + share
+            SCENARIOS[name].faults(run)
+            run.cluster.network.heal()
+            run.cluster.revive()
+            run.cluster.wait_healthy()
+
+    return visit
 
 
 _SNAPSHOTS_OFTEN = 500
@@ -239,6 +274,7 @@ SCENARIOS = {
     "kill": Scenario(kill, snapshot_count=_SNAPSHOTS_OFTEN),
     "kill-all": Scenario(kill_all, snapshot_count=_SNAPSHOTS_OFTEN),
     "pause-leader": Scenario(pause_leader),
+    "hang": Scenario(hang),
     "partition": Scenario(partition, snapshot_count=_SNAPSHOTS_OFTEN),
     "partition-of-five": Scenario(partition, members=5),
     "isolate-leader": Scenario(isolate_leader),

@@ -104,29 +104,31 @@ class Watcher(threading.Thread):
         self._patience = patience
         self._addresses = list(addresses)
         draw.shuffle(self._addresses)
-        self._stopped = threading.Event()
+        self.stopped = threading.Event()
         self._stream: Stream | None = None
 
     def run(self) -> None:
         next_revision = self.revision
         for address in itertools.cycle(self._addresses):
-            if self._stopped.is_set():
+            if self.stopped.is_set():
                 return
             with Client(address) as client:
                 next_revision = self._follow(client, next_revision)
-            self._stopped.wait(0.05)
+            self.stopped.wait(0.05)
 
     def _follow(self, client: Client, revision: int) -> int:
         """Follow one stream to its end; return the revision from which the next goes on."""
         self.streams += 1
         request = watch_request(self._prefix, revision)
         stream = self._stream = Stream(client, request, self._draw.uniform(*self._patience))
+        if self.stopped.is_set():  # perhaps just before this stream was there to be cancelled
+            stream.cancel()
         for response in stream.responses():
             moment = now()
             for event in map(event_of, response.events):
                 self.seen.append(Seen(event, moment, self.streams))
                 revision = event.revision + 1
-            if response.canceled or self._stopped.is_set():
+            if response.canceled or self.stopped.is_set():
                 break
         return revision
 
@@ -134,7 +136,7 @@ class Watcher(threading.Thread):
         return bool(self.seen) and self.seen[-1].event.revision >= revision
 
     def stop(self) -> None:
-        self._stopped.set()
+        self.stopped.set()
         if self._stream is not None:
             self._stream.cancel()
         self.join(20)

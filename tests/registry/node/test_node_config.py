@@ -155,6 +155,22 @@ def test_a_member_that_has_moved_is_known_by_its_name() -> None:
     check_owner(identity, founders, moved, NodeConfig(DATA))
 
 
+def test_a_member_that_joined_in_the_place_of_another_is_known() -> None:
+    config = NodeConfig(
+        DATA, name="b", peer_urls=("http://b:2380",), initial_cluster="b=http://b:2380"
+    )
+    first = identity_of(config).member_id
+    second = new_member_id(config.peer_urls, config.cluster_token, {first})
+    strangers = Membership.of_strangers([MemberRecord(second, "", config.peer_urls)])
+    voters = Membership.founded_by(strangers.members.values())
+    check_owner(Identity(1, second), strangers, voters, config)
+    elsewhere = NodeConfig(
+        DATA, name="c", peer_urls=("http://c:2380",), initial_cluster="c=http://c:2380"
+    )
+    with pytest.raises(InvalidArgument, match="holds member"):
+        check_owner(Identity(1, second), strangers, voters, elsewhere)
+
+
 def test_a_new_member_never_gets_a_number_that_was_used() -> None:
     first = new_member_id(("http://a:1",), "t", set())
     second = new_member_id(("http://a:1",), "t", {first})

@@ -110,8 +110,9 @@ def check_owner(
 ) -> None:
     """Refuse to run one member's data as another's.
 
-    A member may have moved since the data was made; then its name tells it. One that has not must
-    have been made with the same token.
+    A member may have moved since the data was made; then its name tells it. A founder that has not
+    must have been made with the same token. The number of one that joined is not of URLs and token
+    alone.
 
     Args:
         founders, membership: who the members were at the beginning, and are now.
@@ -126,7 +127,7 @@ def check_owner(
         is_owner = record.name == config.name
     else:
         is_owner = (
-            stored.member_id not in founders.members
+            not founders.is_voter(stored.member_id)
             or record.peer_urls != founders.members[stored.member_id].peer_urls
             or _member_id(config.peer_urls, config.cluster_token) == stored.member_id
         )
