@@ -163,7 +163,7 @@ class Wal:
             try:
                 if log.torn_bytes:
                     _cut_torn(directory, tail, log.torn_bytes, segment_bytes)
-                _remove_temporaries(files, directory)
+                _remove_leftovers(files, directory, tail.begins_in)
                 tail.segments = list_segments(files, directory)
             except OSError:
                 tail.file.close()
@@ -353,6 +353,17 @@ def _cut_torn(directory: Path, tail: Tail, torn_bytes: int, segment_bytes: int) 
     tail.file.sync_data()
     tail.file.allocate(max(segment_bytes, offset))
     tail.file.sync_data()
+
+
+def _remove_leftovers(files: FileSystem, directory: Path, begins_in: int) -> None:
+    """Finish what a crash has interrupted: making a segment, or removing those that a log begun
+    anew has left behind."""
+    _remove_temporaries(files, directory)
+    obsolete = [name for name in list_segments(files, directory) if name.sequence < begins_in]
+    for name in obsolete:
+        files.remove(directory / str(name))
+    if obsolete:
+        files.sync_directory(directory)
 
 
 def _remove_temporaries(files: FileSystem, directory: Path) -> None:

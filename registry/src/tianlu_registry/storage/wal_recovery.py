@@ -50,13 +50,19 @@ class RecoveredLog:
 
 @dataclass(slots=True)
 class Tail:
-    """Where writing goes on. Whoever holds it owns `file`."""
+    """Where writing goes on. Whoever holds it owns `file`.
+
+    Attributes:
+        begins_in: number of the segment that the log begins in: those before it do not count, and
+            are only there because a crash came before their removal.
+    """
 
     file: WalFile
     header: SegmentHeader
     position: Position
     last_index: Index
     segments: list[SegmentName]
+    begins_in: int = 0
 
 
 @dataclass(slots=True)
@@ -66,6 +72,8 @@ class _Replay:
     Attributes:
         after_term: of the entry `after`; None while the log does not hold it.
         base_index: the entry that the log begins after.
+        sequence: number of the segment that is being read.
+        begins_in: see Tail.
     """
 
     after: Index
@@ -74,6 +82,8 @@ class _Replay:
     after_term: Term | None = None
     entries: list[Entry] = field(default_factory=list)
     base_index: Index = NO_INDEX
+    sequence: int = 0
+    begins_in: int = 0
 
     def add(self, record: Record) -> None:
         """Take a record.
@@ -90,6 +100,7 @@ class _Replay:
 
     def _begin_after(self, base: Base) -> None:
         self.base_index = self.last_index = base.index
+        self.begins_in = self.sequence
         self.entries.clear()
         self.after_term = base.term if base.index == self.after else None
 
@@ -203,7 +214,7 @@ def _read_segments(
     except BaseException:
         file.close()
         raise
-    tail = Tail(file, reader.header, reader.position, replay.last_index, names)
+    tail = Tail(file, reader.header, reader.position, replay.last_index, names, replay.begins_in)
     return tail, reader.torn_bytes
 
 
@@ -219,6 +230,7 @@ def _read_segment(
     reader = SegmentReader(file, directory / str(name), name)
     if previous_crc not in (None, reader.previous_crc):
         raise reader.corrupt(0, "it does not follow the segment before it")
+    replay.sequence = name.sequence
     for payload in reader.payloads(may_be_torn=is_last):
         try:
             for record in decode_records(payload, replay.after):
