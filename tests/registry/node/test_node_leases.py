@@ -52,6 +52,25 @@ class Harness:
         await asyncio.sleep(0)
 
 
+async def test_who_is_deposed_takes_its_revocations_back() -> None:
+    """It was stopped for a while: the leases that it found expired live on at the new leader."""
+    harness = Harness()
+    harness.keeper.become_leader(0.0, 0.0)
+    harness.lessor.grant(1, 5, 0.0)
+    harness.keeper.tick(20.0)
+    (_, answered) = harness.proposed.pop()
+    harness.keeper.become_follower()
+    assert answered.cancelled()
+    harness.keeper.become_leader(30.0, 0.0)
+    harness.keeper.tick(34.9)
+    assert harness.revocations() == []
+    harness.keeper.tick(35.1)
+    assert harness.revocations() == [1]
+    await asyncio.sleep(0)
+    harness.keeper.tick(35.2)
+    assert harness.revocations() == [1]
+
+
 async def test_expired_leases_are_revoked_once() -> None:
     harness = Harness()
     harness.keeper.become_leader(0.0, 0.0)

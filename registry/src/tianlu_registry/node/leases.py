@@ -5,6 +5,11 @@ Which leases exist is replicated; when they run out is known to the leader alone
 the last keep-alive it heard and proposes the revocation. Keep-alives therefore cost no log entry.
 A new leader, and a node that restarts, gives every lease its time again, so nobody loses a lease
 to an election. Source: etcd server/lease/lessor.go, "primary" lessor.
+
+A leader that was stopped for a while, and deposed meanwhile, finds all leases run out when it goes
+on, because it heard no keep-alive: others did. What it then proposes in its old term is in no log;
+it must not be proposed again in the new one, where the leases live. So its revocations are taken
+back when it follows.
 """
 
 from __future__ import annotations
@@ -46,7 +51,7 @@ class LeaseKeeper:
         self._lessor = lessor
         self._propose = propose
         self._leads = False
-        self._revoking: set[int] = set()
+        self._revoking: dict[int, asyncio.Future[Any]] = {}
 
     @property
     def leads(self) -> bool:
@@ -59,8 +64,12 @@ class LeaseKeeper:
         self._lessor.promote(now, extend_seconds)
 
     def become_follower(self) -> None:
-        """Stop counting: somebody else does."""
+        """Stop counting: somebody else does, and may have heard what this member has not."""
         self._leads = False
+        # A proposal that nobody waits for is not made again.
+        for answered in self._revoking.values():
+            answered.cancel()
+        self._revoking.clear()
         self._lessor.demote()
 
     def tick(self, now: float) -> None:
@@ -79,11 +88,12 @@ class LeaseKeeper:
             if lease_id in self._revoking:
                 continue
             answered = self._propose(CommandKind.LEASE_REVOKE, LeaseRevokeRequest(ID=lease_id))
-            self._revoking.add(lease_id)
+            self._revoking[lease_id] = answered
             answered.add_done_callback(partial(self._revoked, lease_id))
 
     def _revoked(self, lease_id: int, answered: asyncio.Future[Any]) -> None:
-        self._revoking.discard(lease_id)
+        if self._revoking.get(lease_id) is answered:
+            del self._revoking[lease_id]
         _ignore(answered)
 
     def _checkpoint(self, now: float) -> None:
