@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,8 +28,11 @@ class Node:
         self.name = name
         self.ready = True
         self.serves = True
+        self.silent = False
 
     async def __call__(self, scope: dict[str, Any], _receive: Any, send: Any) -> None:
+        if self.silent and scope["path"] != "/readyz":
+            await asyncio.sleep(60)
         good = self.ready if scope["path"] == "/readyz" else self.serves
         await send({"type": "http.response.start", "status": 200 if good else 503, "headers": []})
         await send({"type": "http.response.body", "body": self.name.encode()})
@@ -85,6 +89,16 @@ async def test_a_read_that_a_node_cannot_serve_is_asked_of_another() -> None:
         nodes[1].serves = nodes[2].serves = False
         write = await bench.client.post(f"{bench.url}/v1/sessions", json={})
         assert write.status_code == 503
+
+
+async def test_a_silent_node_is_not_waited_for_by_reads() -> None:
+    nodes = [Node("one"), Node("two")]
+    async with entrance(*nodes) as bench:
+        nodes[0].silent = True
+        reads = await asyncio.gather(
+            *(bench.client.get(f"{bench.url}/v1/services", timeout=30) for _ in range(4))
+        )
+        assert {answer.text for answer in reads} == {"two"}
 
 
 async def test_of_grpc_calls_those_that_may_be_made_twice_are() -> None:

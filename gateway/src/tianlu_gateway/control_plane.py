@@ -35,32 +35,36 @@ _REGISTRY_PATHS: Final = (
     "/v3/",
     "/v1/",
 )
+_CATALOG: Final = "/tianlu.v1.Catalog/"
 _REPEATABLE: Final = {
-    "/etcdserverpb.": (
-        "KV/Range",
-        "Lease/LeaseTimeToLive",
-        "Lease/LeaseLeases",
-        "Cluster/MemberList",
+    Repeat.READS: (
+        "/etcdserverpb.KV/Range",
+        "/etcdserverpb.Lease/LeaseTimeToLive",
+        "/etcdserverpb.Lease/LeaseLeases",
+        "/etcdserverpb.Cluster/MemberList",
+        "/v3/kv/range",
+        "/v3/lease/timetolive",
+        "/v3/lease/leases",
+        "/v3/cluster/member/list",
+        f"{_CATALOG}GetService",
+        f"{_CATALOG}ListNamespaces",
+        f"{_CATALOG}ListServices",
+        f"{_CATALOG}ListInstances",
+        f"{_CATALOG}ListSubscribers",
+        f"{_CATALOG}Discover",
     ),
     # A session opened twice leaves one that ends by itself. Removals are not here: the second one
     # answers that there is nothing to remove, which only the SDK can tell from a mistake.
-    "/tianlu.v1.Catalog/": (
-        "OpenSession",
-        "RenewSession",
-        "Register",
-        "UpdateInstance",
-        "OverrideInstance",
-        "PutService",
-        "GetService",
-        "ListNamespaces",
-        "ListServices",
-        "ListInstances",
-        "ListSubscribers",
-        "Discover",
+    Repeat.WRITES: (
+        f"{_CATALOG}OpenSession",
+        f"{_CATALOG}RenewSession",
+        f"{_CATALOG}Register",
+        f"{_CATALOG}UpdateInstance",
+        f"{_CATALOG}OverrideInstance",
+        f"{_CATALOG}PutService",
     ),
-    "/v3/": ("kv/range", "lease/timetolive", "lease/leases", "cluster/member/list"),
 }
-"""Calls that may be made twice, by what their paths begin with."""
+"""Calls that may be made twice: prefixes of their paths."""
 
 _REGISTRY_EXACT_PATHS: Final = ("/version", "/health")
 _STATUS_PATHS: Final = ("/healthz", "/readyz", "/metrics")
@@ -119,7 +123,7 @@ class ControlPlane:
                 REGISTRY_CLUSTER,
                 exact=True,
                 same_origin_only=True,
-                repeat=Repeat.READS,
+                repeat=Repeat.GETS,
             )
         for path in _STATUS_PATHS:
             yield ControlRoute(
@@ -129,7 +133,7 @@ class ControlPlane:
 
 def _registry_paths() -> Iterator[tuple[str, Repeat]]:
     for path in _REGISTRY_PATHS:
-        yield path, Repeat.READS if path == "/v1/" else Repeat.UNSENT
-    for prefix, calls in _REPEATABLE.items():
-        for call in calls:
-            yield prefix + call, Repeat.ALL
+        yield path, Repeat.GETS if path == "/v1/" else Repeat.UNSENT
+    for repeat, paths in _REPEATABLE.items():
+        for path in paths:
+            yield path, repeat

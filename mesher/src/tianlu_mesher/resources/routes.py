@@ -64,6 +64,8 @@ PLAIN_IDLE_TIMEOUT = timedelta(minutes=5)
 STREAM_IDLE_TIMEOUT = timedelta(hours=1)
 NEVER = timedelta(0)
 RETRIES_MAX = 3
+# A registry node answers reads in milliseconds, and within an election when there is one.
+PATIENCE = timedelta(seconds=2)
 
 _RETRY_ANY: Final = "connect-failure,refused-stream,reset-before-request"
 _RETRY_REPEATABLE: Final = f"{_RETRY_ANY},reset,gateway-error"
@@ -172,22 +174,29 @@ def control_routes(route: ControlRoute, authorities: str) -> list[dict[str, Any]
     asked = {"name": ":authority", "string_match": {"safe_regex": {"regex": authorities}}}
     refusal = {"status": REFUSAL_STATUS, "body": {"inline_string": REFUSAL}}
     refused = {"match": match, "direct_response": refusal}
-    if route.repeat is not Repeat.READS:
-        repeatable = route.repeat is Repeat.ALL
-        return [_control_route(route, {**match, "headers": [asked]}, repeatable), refused]
-    reads = {**match, "headers": [asked, _method_in(_READING_METHODS)]}
-    rest = {**match, "headers": [asked]}
-    return [_control_route(route, reads, True), _control_route(route, rest, False), refused]
+    headers = {**match, "headers": [asked]}
+    if route.repeat is not Repeat.GETS:
+        return [_control_route(route, headers, route.repeat), refused]
+    gets = {**match, "headers": [asked, _method_in(_READING_METHODS)]}
+    return [
+        _control_route(route, gets, Repeat.READS),
+        _control_route(route, headers, Repeat.UNSENT),
+        refused,
+    ]
 
 
-def _control_route(route: ControlRoute, match: Match, repeatable: bool) -> dict[str, Any]:
+def _control_route(route: ControlRoute, match: Match, repeat: Repeat) -> dict[str, Any]:
     if route.redirect:
         redirect = {"path_redirect": route.redirect, "response_code": "FOUND"}
         return {"match": match, "redirect": redirect}
     idle = NEVER if route.stream is Stream.LASTING else PLAIN_IDLE_TIMEOUT
     made = _route(match, route.envoy_cluster, idle)
-    if repeatable:
+    if repeat is not Repeat.UNSENT:
         made["route"]["retry_policy"] = _retry_policy(_RETRY_CONTROL)
+    if repeat is Repeat.READS:
+        # What is silent for so long is not given up: the first answer counts.
+        made["route"]["retry_policy"]["per_try_timeout"] = PATIENCE
+        made["route"]["hedge_policy"] = {"hedge_on_per_try_timeout": True}
     if route.same_origin_only:
         made["typed_per_filter_config"] = {
             SAME_ORIGIN_FILTER: _Any(**packed(_FilterConfig(config={})))

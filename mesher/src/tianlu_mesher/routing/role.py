@@ -25,9 +25,11 @@ class Repeat(StrEnum):
 
     UNSENT = "unsent"
     """No others: twice is not once."""
+    GETS = "gets"
+    """GET and HEAD, which read."""
     READS = "reads"
-    """GET and HEAD."""
-    ALL = "all"
+    """All, whatever the method: they read. Another endpoint is asked beside a silent one, too."""
+    WRITES = "writes"
     """All: doing them twice has the effect of doing them once."""
 
 
