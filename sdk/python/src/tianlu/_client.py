@@ -173,6 +173,7 @@ class AsyncClient(AsyncCatalog):
         """Return how the client stands towards the registry. No I/O; any thread."""
         return ClientStatus(
             endpoint=str(self._connection.endpoint),
+            endpoints=tuple(map(str, self._connection.endpoints)),
             session_id=self._registrar.session_id,
             session=self._registrar.state.value,
             registered=tuple(one.instance.id for one in self._registrar.registrations),

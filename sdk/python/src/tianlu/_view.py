@@ -114,6 +114,7 @@ class ClientStatus:
 
     Attributes:
         endpoint: the endpoint in use, or the one to be tried next.
+        endpoints: all that may be used: those given, then those learnt.
         session_id: the session that holds this client's registrations; 0 if it has none.
         session: the session's state, in lower case, such as "held" or "broken".
         registered: ids of the instances that this client has registered.
@@ -125,6 +126,7 @@ class ClientStatus:
     """
 
     endpoint: str
+    endpoints: tuple[str, ...]
     session_id: int
     session: str
     registered: tuple[str, ...]
