@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tianlu._proto.etcd.rpc_pb2 import PutRequest, PutResponse
-from tianlu_registry.errors import RequestTimeout, Stopped, TooManyRequests
+from tianlu_registry.errors import NoLeader, RequestTimeout, Stopped, TooManyRequests
 from tianlu_registry.node import command
 from tianlu_registry.node.command import CommandKind
 from tianlu_registry.node.proposals import Proposal, ProposalTable
@@ -138,3 +138,14 @@ async def test_stopping_fails_all() -> None:
     for proposal in (first, second):
         with pytest.raises(Stopped):
             await proposal.answered
+
+
+async def test_what_a_leader_has_decided_is_not_decided_again_in_another_term() -> None:
+    proposals = table(count_max=9)
+    revocation = put(proposals)
+    revocation.term, revocation.is_bound = Term(1), True
+    proposals.overtaken(Term(2))
+    with pytest.raises(NoLeader):
+        await revocation.answered
+    assert proposals.waiting() == []
+    assert len(proposals) == 0

@@ -120,11 +120,10 @@ class EmbeddedCluster:
 
     async def snapshot(self) -> AsyncGenerator[SnapshotResponse, None]:
         loop = asyncio.get_running_loop()
-        path = self._node.others.snapshots.new_copy_path()
-        await self._node.others.snapshots.copy_to(path)
+        copy = await self._node.others.snapshots.fresh_copy()
         try:
             digest = hashlib.sha256()
-            with await loop.run_in_executor(None, _opened, path) as file:
+            with await loop.run_in_executor(None, _opened, copy.path) as file:
                 remaining = file.seek(0, 2) + digest.digest_size
                 file.seek(0)
                 while piece := await loop.run_in_executor(None, file.read, SNAPSHOT_PIECE_BYTES):
@@ -133,7 +132,7 @@ class EmbeddedCluster:
                     yield self._piece(piece, remaining)
             yield self._piece(digest.digest(), 0)
         finally:
-            await loop.run_in_executor(None, _remove, path)
+            copy.release()
 
     def _piece(self, blob: bytes, remaining: int) -> SnapshotResponse:
         return SnapshotResponse(
@@ -143,7 +142,3 @@ class EmbeddedCluster:
 
 def _opened(path: Path) -> BinaryIO:
     return path.open("rb")
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)

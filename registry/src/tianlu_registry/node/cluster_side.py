@@ -29,6 +29,8 @@ from tianlu_registry.node.state_audit import Audited, StateAuditor
 from tianlu_registry.node.state_hash import StateHash
 from tianlu_registry.raft import RawNode
 from tianlu_registry.storage.backend import LmdbBackend
+from tianlu_registry.storage.log import MemoryLog
+from tianlu_registry.storage.snapshot_store import SnapshotStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Inside:
         snapshot_dir: for raft_snapshots on their way in and out.
         knows_all: whether this member leads and has applied all that earlier leaders committed.
         propose: puts a command of this member's own into the log.
+        propose_as_leader: the same, in the term that this member leads or never.
         fail: stops the node.
     """
 
@@ -47,6 +50,7 @@ class Inside:
     identity: Identity
     machine: StateMachine
     backend: LmdbBackend
+    log: MemoryLog
     raft: RawNode
     ready_loop: ReadyLoop
     applier: Applier
@@ -57,6 +61,7 @@ class Inside:
     snapshot_dir: Path
     knows_all: Callable[[], bool]
     propose: Callable[[CommandKind, Request], asyncio.Future[Any]]
+    propose_as_leader: Callable[[CommandKind, Request], asyncio.Future[Any]]
     fail: Callable[[Exception], None]
 
 
@@ -85,12 +90,16 @@ class ClusterSide:
             into_force=ready_loop.apply_conf_change,
             timeout_seconds=config.request_timeout_seconds,
         )
+        copies = SnapshotStore(inside.snapshot_dir)
+        copies.open()
         self.snapshots: Final = SnapshotExchange(
             loop,
             machine,
             inside.backend,
             inside.committer,
-            directory=inside.snapshot_dir,
+            inside.log,
+            copies=copies,
+            entries_kept=config.wal_entries_kept,
             step=ready_loop.step,
         )
         self.peers: Final = Peers(
@@ -111,7 +120,7 @@ class ClusterSide:
         )
         self.peers.serve(self.leader)
         self.leases: Final = LeaseService(
-            loop, machine.lessor, machine.clock, inside.propose, self.leader
+            loop, machine.lessor, machine.clock, inside.propose_as_leader, self.leader
         )
         self.ops: Final = ClusterOps(
             machine,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from tianlu_registry.errors import Broken, StorageFailed
+from tianlu_registry.errors import Broken, Stopped, StorageFailed
 from tianlu_registry.node.crash import CrashHook
 from tianlu_registry.node.durations import Durations
 from tianlu_registry.raft.types import Index, Term
@@ -95,10 +95,25 @@ class Committer:
         called again while it is held; every call needs its `resume`.
         """
         self._held += 1
-        await self._finished()
-        if self._dirty and self._failure is None and not self._closed:
-            self._start()
+        try:
             await self._finished()
+            if self._dirty and self._failure is None and not self._closed:
+                self._start()
+                await self._finished()
+        except BaseException:
+            self.resume()
+            raise
+
+    async def run(self, work: Callable[[], None]) -> None:
+        """Do work on the database file while it is held, on the thread of the commits: so `close`
+        waits for it, whoever has given it up.
+
+        Raises:
+            Stopped: the node stops.
+        """
+        if self._closed:
+            raise Stopped
+        await self._loop.run_in_executor(self._thread, work)
 
     def resume(self) -> None:
         """End a `hold`."""
@@ -123,7 +138,8 @@ class Committer:
         if commit and self._dirty and self._failure is None:
             self._start()
             await self._finished()
-        self._thread.shutdown()
+        # Work given up by its asker still uses the file.
+        await self._loop.run_in_executor(None, self._thread.shutdown)
         if commit and self._failure is not None:
             raise self._failure
 

@@ -114,13 +114,18 @@ class ReadyLoop:
         self._writer = writer
         self._committer = committer
 
-    def propose(self, kind: CommandKind, request: Request, payload: bytes) -> asyncio.Future[Any]:
+    def propose(
+        self, kind: CommandKind, request: Request, payload: bytes, *, is_bound: bool = False
+    ) -> asyncio.Future[Any]:
         """Put a command into the log.
 
         Args:
             kind: what it does.
             request: the parsed message; it must not be changed any more.
             payload: the same, serialized.
+            is_bound: this member has decided it because it leads. It is proposed here and in this
+                term, or not at all: what the leader of one term finds of leases is not true any
+                more in the next.
 
         Returns:
             A future of the answer. It fails with what the command meets when it is applied, with
@@ -132,12 +137,15 @@ class ReadyLoop:
         """
         if self._stopped:
             raise Stopped
+        if is_bound and not self._raft.leads:
+            raise NoLeader
         proposal = self._proposals.open(kind, request, payload)
+        proposal.is_bound = is_bound
         try:
             self._enter(proposal)
-        except NoLeader:
-            return proposal.answered
-        except Unavailable:
+        except Unavailable as error:
+            if isinstance(error, NoLeader) and not is_bound:
+                return proposal.answered  # `_propose_waiting` tries again
             self._proposals.withdraw(proposal)
             raise
         except Broken as error:

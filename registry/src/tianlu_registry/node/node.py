@@ -195,7 +195,7 @@ class Node:
             bytes_in_use=lambda: backend.db_size_in_use + self._committer.bytes_waiting,
             disk_free_bytes=data_dir.free_bytes,
         )
-        self._leases = LeaseKeeper(self.machine.lessor, self._propose_own)
+        self._leases = LeaseKeeper(self.machine.lessor, self._propose_as_leader)
         self.others: Final = ClusterSide(
             Inside(
                 loop=loop,
@@ -203,6 +203,7 @@ class Node:
                 identity=self.identity,
                 machine=self.machine,
                 backend=backend,
+                log=self._log,
                 raft=self._raft,
                 ready_loop=self._ready_loop,
                 applier=self._applier,
@@ -213,6 +214,7 @@ class Node:
                 snapshot_dir=data_dir.snapshots,
                 knows_all=lambda: self._leases.leads,
                 propose=self._propose_own,
+                propose_as_leader=self._propose_as_leader,
                 fail=self.fail,
             )
         )
@@ -547,6 +549,10 @@ class Node:
 
     def _propose_own(self, kind: CommandKind, request: Request) -> asyncio.Future[Any]:
         return self._ready_loop.propose(kind, request, request.SerializeToString())
+
+    def _propose_as_leader(self, kind: CommandKind, request: Request) -> asyncio.Future[Any]:
+        payload = request.SerializeToString()
+        return self._ready_loop.propose(kind, request, payload, is_bound=True)
 
     def _catch_up(self) -> bool:
         return self.machine.hub.catch_up(CATCH_UP_STEP_EVENTS)

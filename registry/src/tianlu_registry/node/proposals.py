@@ -18,7 +18,7 @@ import asyncio
 from collections import deque
 from typing import Any
 
-from tianlu_registry.errors import RegistryError, RequestTimeout, TooManyRequests
+from tianlu_registry.errors import NoLeader, RegistryError, RequestTimeout, TooManyRequests
 from tianlu_registry.node import command
 from tianlu_registry.node.command import CommandKind, Request
 from tianlu_registry.raft.types import NO_TERM, Term
@@ -34,9 +34,20 @@ class Proposal:
         deadline: event-loop time at which `answered` fails with `RequestTimeout`.
         term: in which it was proposed; NO_TERM while it waits for a leader.
         is_forwarded: another member was asked to append it.
+        is_bound: it is what the leader of one term has decided, and must not be proposed in
+            another (docs/adr/0014).
     """
 
-    __slots__ = ("answered", "data", "deadline", "is_forwarded", "kind", "request", "term")
+    __slots__ = (
+        "answered",
+        "data",
+        "deadline",
+        "is_bound",
+        "is_forwarded",
+        "kind",
+        "request",
+        "term",
+    )
 
     def __init__(
         self,
@@ -53,6 +64,7 @@ class Proposal:
         self.deadline = deadline
         self.term = NO_TERM
         self.is_forwarded = False
+        self.is_bound = False
 
     def succeed(self, response: object) -> None:
         """Answer, if anybody still waits."""
@@ -173,10 +185,13 @@ class ProposalTable:
 
     def overtaken(self, term: Term) -> None:
         """Take note that an entry of `term` was applied: what was proposed in an earlier one, and
-        is still open, is in no log. It waits to be proposed again, if anybody still wants it."""
+        is still open, is in no log. It waits to be proposed again, if anybody still wants it;
+        what is bound to its term fails with `NoLeader`."""
         for proposal in list(self._open.values()):
             if NO_TERM < proposal.term < term:
                 proposal.term = NO_TERM
+                if proposal.is_bound:
+                    proposal.fail(NoLeader())
                 if proposal.answered.done():
                     self._forget(proposal)
 

@@ -25,6 +25,8 @@ from tianlu_registry.node.committer import Committer
 from tianlu_registry.node.machine import StateMachine
 from tianlu_registry.raft import Index, InstallSnapshot, Message, SnapshotMeta, Term
 from tianlu_registry.storage.backend import LmdbBackend
+from tianlu_registry.storage.log import MemoryLog
+from tianlu_registry.storage.snapshot_store import Copy, SnapshotStore
 from tianlu_registry.storage.staged import StagedSnapshot
 from tianlu_registry.transport.handler import SnapshotSource
 
@@ -45,7 +47,9 @@ class SnapshotExchange:
     Args:
         loop: where everything runs that is not said to run in a thread.
         machine, backend, committer: the state.
-        directory: for copies on their way out.
+        log: what goes on from a copy.
+        copies: of the state, on their way out.
+        entries_kept: applied entries that stay in the log in any case.
         step: gives messages to the consensus core, and does the work that follows.
     """
 
@@ -55,53 +59,62 @@ class SnapshotExchange:
         machine: StateMachine,
         backend: LmdbBackend,
         committer: Committer,
+        log: MemoryLog,
         *,
-        directory: Path,
+        copies: SnapshotStore,
+        entries_kept: int,
         step: Callable[[Sequence[Message]], None],
     ) -> None:
         self._loop = loop
         self._machine = machine
         self._backend = backend
         self._committer = committer
-        self._directory = directory
+        self._log = log
+        self._copies = copies
+        self._entries_kept = entries_kept
         self._step = step
         self._prepared: _Prepared | None = None
-        self._copies = 0
         self.installed_count = 0
 
     async def copy(self, message: InstallSnapshot) -> SnapshotSource:
-        """Make a copy of the state for another member, at a position of our choice."""
-        path = self.new_copy_path()
-        snapshot = await self.copy_to(path)
+        """Return a copy of the state for another member: one that is there, if the log goes on
+        from it, or a new one."""
+        copy = self._copies.newest(self._oldest_useful(message.snapshot.index))
+        if copy is None:
+            copy = await self.fresh_copy()
+        try:
+            snapshot = await self._loop.run_in_executor(None, _position_of, copy.path)
+        except BaseException:
+            copy.release()
+            raise
         return SnapshotSource(
-            message=replace(message, snapshot=snapshot),
-            path=path,
-            release=partial(_remove, path),
+            message=replace(message, snapshot=snapshot), path=copy.path, release=copy.release
         )
 
-    def new_copy_path(self) -> Path:
-        """Return where the next copy may be made."""
-        self._copies += 1
-        return self._directory / f"copy-{self._copies:08d}"
-
-    async def copy_to(self, path: Path) -> SnapshotMeta:
-        """Copy the state into a file; the caller removes it.
-
-        Returns:
-            The position that the copy holds.
+    async def fresh_copy(self) -> Copy:
+        """Copy the state as it is now; the caller releases the copy.
 
         Raises:
-            StorageFailed: there is no room, or the disk failed.
+            NoSpace: there is no room for it.
+            StorageFailed: the disk failed.
         """
         await self._committer.hold()
         try:
-            await self._loop.run_in_executor(None, self._backend.hot_copy, path)
-        except BaseException:
-            _remove(path)
-            raise
+            position = self._backend.applied
+            path = self._copies.reserve(self._backend.db_size_in_use)
+            try:
+                await self._committer.run(partial(self._backend.hot_copy, path))
+            except BaseException:
+                _remove(path)
+                raise
+            return self._copies.add(path, position)
         finally:
             self._committer.resume()
-        return await self._loop.run_in_executor(None, _position_of, path)
+
+    def _oldest_useful(self, wanted: Index) -> int:
+        """Return from which index on a copy may be sent where the core has named `wanted`: what
+        follows it is still in the log, and stays there until the copy has arrived."""
+        return max(self._log.first_index - 1, wanted - self._entries_kept // 2)
 
     async def receive(self, message: InstallSnapshot, path: Path) -> bool:
         """Take a complete, verified snapshot; whether the state now has it, from here or otherwise.
@@ -120,14 +133,16 @@ class SnapshotExchange:
         if message.snapshot.index <= self._backend.applied.index:
             return True
         prepared = await self._loop.run_in_executor(None, _prepare, message, path)
-        await self._committer.hold()
         try:
-            self._prepared = prepared
-            self._step([message])
+            await self._committer.hold()
+            try:
+                self._prepared = prepared
+                self._step([message])
+            finally:
+                self._prepared = None
+                self._committer.resume()
         finally:
-            self._prepared = None
             prepared.staged.close()
-            self._committer.resume()
         return True
 
     def install(self, snapshot: SnapshotMeta) -> None:

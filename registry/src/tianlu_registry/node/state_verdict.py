@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from tianlu_registry.node.state_hash import HashReport
 from tianlu_registry.raft.types import NO_INDEX, Index, MemberId
@@ -24,7 +24,8 @@ Reports: TypeAlias = Mapping[MemberId, HashReport]
 _Hashes: TypeAlias = Mapping[MemberId, int]
 
 
-class _Place(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True)
+class _Place:
     """Where hashes can be compared. The index comes first: places are ordered by it."""
 
     index: Index
@@ -33,7 +34,8 @@ class _Place(NamedTuple):
 
     def is_up_to(self, other: _Place) -> bool:
         """Whether whoever is right at `other` was right here."""
-        return self[1:] == other[1:] and self.index <= other.index
+        same_chain = (self.chain, self.format) == (other.chain, other.format)
+        return same_chain and self.index <= other.index
 
 
 @dataclass(frozen=True, slots=True)
