@@ -158,6 +158,10 @@ CLUSTERS: dict[str, tuple[Diagnosis, list[str]]] = {
         diagnosis(*THREE, strangers=(up(9).answer,)),
         ["warning removed-member"],
     ),
+    "an endpoint that nobody claims": (
+        diagnosis(*THREE, silent=(Answer("10.0.0.9:2379", None, "Connection refused"),)),
+        ["warning endpoint-silent"],
+    ),
     "an endpoint of another cluster": (
         diagnosis(*THREE, strangers=(up(9, cluster="c2").answer,)),
         ["critical other-cluster"],

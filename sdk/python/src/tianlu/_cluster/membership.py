@@ -20,6 +20,7 @@ def membership(report: Report) -> Iterator[Finding]:
     yield from _learners(report)
     yield from _size(report)
     yield from _strangers(report)
+    yield from _silent(report)
     yield from _lists_differ(report)
     yield from _same_names(report)
 
@@ -138,6 +139,20 @@ def _strangers(report: Report) -> Iterator[Finding]:
                 (f"member id {status.member}, version {status.version}",),
                 "stop it, and move its data directory away",
             )
+
+
+def _silent(report: Report) -> Iterator[Finding]:
+    """Endpoints that nobody claims, while others answer."""
+    if not report.reachable:
+        return  # `leadership` lists them
+    for answer in report.survey.silent:
+        yield Finding(
+            "endpoint-silent",
+            Severity.WARNING,
+            f"{answer.endpoint} does not answer, and is no member's client URL",
+            (answer.reason,),
+            "take it out of --endpoints, or correct that member's --advertise-client-urls",
+        )
 
 
 def _lists_differ(report: Report) -> Iterator[Finding]:
