@@ -36,6 +36,9 @@ from tianlu_registry.raft import (
     Term,
 )
 from tianlu_registry.transport import CannotListen, PeerUnreachable
+from tianlu_registry.transport.connection import Connection
+from tianlu_registry.transport.dialer import Dialer
+from tianlu_registry.transport.handshake import Remote
 
 ONE, TWO = MemberId(1), MemberId(2)
 
@@ -252,3 +255,28 @@ async def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:
         with pytest.raises(CannotListen, match="--peer-cert-file"):
             async with running(2, tmp_path, listen=["https://127.0.0.1:0"]):
                 pass
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 70, ".test"])
+async def test_host_names_that_cannot_be_are_tried_and_named(tmp_path: Path, host: str) -> None:
+    async with running(1, tmp_path) as (one, _), running(2, tmp_path) as (two, _):
+        one.set_peers({TWO: (f"http://{host}:1", *two.addresses)})
+        await until(lambda: connected(one, 2), "the other URL is tried")
+
+
+async def test_a_bug_in_dialling_is_logged_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    dial = Dialer.dial
+    failures = iter([KeyError("a bug")])
+
+    async def failing(self: Dialer, kind: int) -> tuple[Connection, Remote]:
+        for failure in failures:
+            raise failure
+        return await dial(self, kind)
+
+    monkeypatch.setattr(Dialer, "dial", failing)
+    async with running(1, tmp_path) as (one, _), running(2, tmp_path) as (two, _):
+        one.set_peers({TWO: two.addresses})
+        await until(lambda: connected(one, 2))
+    assert "a bug" in caplog.text

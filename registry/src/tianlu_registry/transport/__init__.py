@@ -12,6 +12,7 @@
     )
     await transport.start()                   # binds; raises CannotListen. Before it, only calls
     transport.addresses                       # the URLs bound, port 0 replaced
+    transport.identity                        # as given
     transport.set_peers({member: (url, ...)}) # all other members; adds, changes, drops
     transport.send(messages)                  # never waits; no InstallSnapshot here
     transport.send_snapshot(message, copy)    # copy: async () -> SnapshotSource

@@ -68,6 +68,8 @@ class Dialer:
             raise PeerUnreachable(f"tianlu: {url}: no answer in time") from error
         except OSError as error:
             raise PeerUnreachable(f"tianlu: {url}: {_describe(error)}") from error
+        except ValueError as error:  # a host name that cannot be
+            raise PeerUnreachable(f"tianlu: {url}: {error}") from error
         except InvalidArgument as error:
             raise PeerUnreachable(f"tianlu: {error}") from error
         except PeerRefused as error:

@@ -134,6 +134,11 @@ class Peer:
         except RegistryError as error:
             self._note_error(_reason(error))
             return False
+        except Exception:
+            # A bug must not cut this member off from that one for ever.
+            logger.exception("peer_dial_failed peer=%x", self.member)
+            self._note_error("dialling failed unforeseen; see the log")
+            return False
         self._on_connected(connection, remote)
         started = self._loop.time()
         await connection.closed

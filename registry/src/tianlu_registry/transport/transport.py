@@ -332,6 +332,6 @@ class Transport:
             peer.dial_now()
 
     def _check_connections(self) -> None:
+        self._check_timer = self._loop.call_later(self._check_seconds, self._check_connections)
         for connection in list(self._connections):
             connection.check()
-        self._check_timer = self._loop.call_later(self._check_seconds, self._check_connections)
