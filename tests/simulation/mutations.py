@@ -60,6 +60,7 @@ def mutation(*targets: tuple[object, str], as_property: bool = False) -> Callabl
                     stack.enter_context(mock.patch.object(target, name, new))
                 yield
 
+        broken.__module__ = replacement.__module__
         MUTATIONS[replacement.__name__] = broken
         return replacement
 
@@ -77,6 +78,7 @@ def handler_mutation(message: type, *roles: Role) -> Callable[[Any], Any]:
                     stack.enter_context(mock.patch.dict(HANDLERS[role], {message: replacement}))
                 yield
 
+        broken.__module__ = replacement.__module__
         MUTATIONS[replacement.__name__] = broken
         return replacement
 
@@ -276,11 +278,8 @@ def release_a_segment_too_many(self: wal.Wal, up_to: Index) -> int:
     return 1
 
 
-@mutation((wal_recovery._Replay, "add"))
+@mutation((wal_recovery._Replay, "_extend"))
 def recover_entries_that_were_replaced(self: Any, record: Any) -> None:
-    if isinstance(record, HardState):
-        self.hard_state = record
-        return
     new = [entry for entry in record.entries if entry.index > self.last_index]
     self.entries += new
     self.last_index = max(self.last_index, record.last_index)

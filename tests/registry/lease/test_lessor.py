@@ -133,6 +133,28 @@ def test_a_long_lease_is_checkpointed() -> None:
     assert successor.renew(1, 0.0) == 3600
 
 
+def test_a_checkpoint_on_its_way_counts_as_one() -> None:
+    """It is applied after a renewal that did not clear it, and would cut the lease short under the
+    next leader: found by the simulation."""
+    lessor = leading()
+    lessor.grant(1, 3600, 0.0)
+    ((lease_id, remaining),) = lessor.checkpoints_due(CHECKPOINT_INTERVAL_SECONDS + 0.5, 10)
+    assert lessor.is_checkpointed(lease_id)
+    lessor.checkpoint(lease_id, remaining)
+    assert lessor.is_checkpointed(lease_id)
+    lessor.checkpoint(lease_id, 0)
+    assert not lessor.is_checkpointed(lease_id)
+
+
+def test_a_new_leader_has_handed_out_no_checkpoint() -> None:
+    lessor = leading()
+    lessor.grant(1, 3600, 0.0)
+    lessor.checkpoints_due(CHECKPOINT_INTERVAL_SECONDS + 0.5, 10)
+    lessor.demote()
+    lessor.promote(400.0)
+    assert not lessor.is_checkpointed(1)
+
+
 def test_a_renewed_lease_needs_no_checkpoint_yet() -> None:
     lessor = leading()
     lessor.grant(1, 3600, 0.0)

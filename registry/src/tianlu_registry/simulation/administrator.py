@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 from tianlu_registry.raft import (
@@ -13,6 +14,7 @@ from tianlu_registry.raft import (
     Transition,
     conf_change,
 )
+from tianlu_registry.simulation.describe import change_text
 
 if TYPE_CHECKING:
     from tianlu_registry.simulation.cluster import Cluster
@@ -28,21 +30,30 @@ class Administrator:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._chance = cluster.chance
+        self._chance = cluster.scenario.chance("administrator")
 
-    def act(self) -> None:
+    def act(self, chance: random.Random) -> None:
+        """Ask some member for something."""
+        self._chance = chance
         running = self._cluster.running()
         if not running:
             return
-        member = self._chance.choice(running)
-        if self._chance.random() < 0.25:
-            target = self._chance.choice(self._cluster.members).id
-            taken = member.call(lambda node: node.transfer_leadership(target))
-            self._cluster.seen["transfers asked"] += taken
+        member = chance.choice(running)
+        if chance.random() < 0.25:
+            target = chance.choice(self._cluster.members).id
+            member.awake(lambda: self._transfer(member, target))
             return
         change = self._draw(self._cluster.checker.conf_state)
-        if change is not None and member.call(lambda node: node.propose_conf_change(change)):
-            self._cluster.trace(f"{member.id} is asked for {change}")
+        if change is not None:
+            member.awake(lambda: self._change(member, change))
+
+    def _transfer(self, member: SimulatedMember, target: MemberId) -> None:
+        taken = member.call(lambda node: node.transfer_leadership(target))
+        self._cluster.seen["transfers asked"] += taken
+
+    def _change(self, member: SimulatedMember, change: ConfChange) -> None:
+        if member.call(lambda node: node.propose_conf_change(change)):
+            self._cluster.trace(f"{member.id} is asked for {change_text(change)}")
             self._cluster.seen[f"changes asked: {change.transition.name}"] += 1
 
     def finish(self, leader: SimulatedMember) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from tianlu_registry.raft import MemberId, Message
+from tianlu_registry.raft import ForwardedProposal, MemberId, Message
 from tianlu_registry.simulation.clock import Clock
 
 
 class Network:
     """Carries messages.
+
+    A forwarded proposal may be lost, but is never repeated: it would be a second write. A transport
+    sends one at most once, on a connection that repeats nothing.
 
     Args:
         deliver: takes one that has arrived.
@@ -38,14 +41,24 @@ class Network:
         chance = self._chance
         if not self.passes(message.sender, message.to) or chance.random() < self.loss:
             return
-        copies = 2 if chance.random() < self.duplication else 1
+        repeated = chance.random() < self.duplication
+        copies = 2 if repeated and not isinstance(message, ForwardedProposal) else 1
         for _ in range(copies):
             delay = chance.randint(1, self.delay_units_max)
             self._clock.after(delay, lambda: self._deliver(message))
 
-    def partition(self, members: list[MemberId]) -> None:
+    def call(
+        self,
+        sender: MemberId,
+        receiver: MemberId,
+        action: Callable[[], None],
+    ) -> None:
+        """Carry a request or an answer that is no raft message. It may be lost."""
+        if self.passes(sender, receiver) and self._chance.random() >= self.loss:
+            self._clock.after(self._chance.randint(1, self.delay_units_max), action)
+
+    def partition(self, members: list[MemberId], chance: random.Random) -> None:
         """Cut some directions: a group from the rest, both ways or one, or single links."""
-        chance = self._chance
         kind = chance.choice(["split", "out", "in", "links"])
         if kind == "links":
             for _ in range(chance.randint(1, len(members))):

@@ -73,6 +73,7 @@ _SUMMARIES: Final = {
     "up": "Run the whole platform on this machine.",
     "demo": "Play with the demo shop that `tianlu up --demo` runs.",
     "registry": "Run a registry node.",
+    "sim": "Prove the registry: whole clusters in a simulated world, seed after seed.",
     "gateway": "Run a gateway: the entrance for traffic from outside.",
     "mesher": "Run a mesher: the proxy for traffic between services on a host.",
     "console": "Run the web console.",
