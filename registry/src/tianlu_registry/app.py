@@ -15,6 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from prometheus_client.registry import Collector
 
@@ -26,6 +27,7 @@ from tianlu_registry.api import etcd_json
 from tianlu_registry.api.catalog_grpc import CatalogServicer
 from tianlu_registry.api.catalog_json import CatalogJson
 from tianlu_registry.api.errors import error_status
+from tianlu_registry.api.etcd_auth import UsersServicer
 from tianlu_registry.api.etcd_cluster import AuthServicer, ClusterServicer
 from tianlu_registry.api.etcd_election import ElectionServicer
 from tianlu_registry.api.etcd_json_stream import JsonObserve, JsonSnapshot, JsonStreams
@@ -42,8 +44,19 @@ from tianlu_registry.api.grpc_reflection import ReflectionServicer, reflection_s
 from tianlu_registry.api.health import HealthPages
 from tianlu_registry.api.http import HttpRequest, HttpResponse, HttpRouter, text_response
 from tianlu_registry.api.metrics import ApiCollector, MetricsPage, ServerCollector
+from tianlu_registry.authn.caller import serving
+from tianlu_registry.authn.entrance import Entrance
+from tianlu_registry.authn.guarded_methods import (
+    CATALOG_RULES,
+    MAINTENANCE_RULES,
+    guarded_methods,
+    may_read_catalog,
+)
+from tianlu_registry.authn.options import make_tokens
+from tianlu_registry.engine.auth import AuthEngine
 from tianlu_registry.engine.cluster import Cluster
 from tianlu_registry.engine.embedded import EmbeddedNode
+from tianlu_registry.engine.embedded_auth import EmbeddedAuth
 from tianlu_registry.engine.embedded_cluster import EmbeddedCluster
 from tianlu_registry.engine.store import Store
 from tianlu_registry.errors import Broken, InputError, RegistryError, Stopped, Unavailable
@@ -57,10 +70,12 @@ from tianlu_registry.server.errors import EXIT_CANNOT_CREATE, EXIT_UNAVAILABLE, 
 from tianlu_registry.server.launcher import (
     ALIVE_PATH,
     DRAIN_PATH,
+    RELAY_SECRET_VARIABLE,
     TOKEN_HEADER,
     TOKEN_VARIABLE,
 )
 from tianlu_registry.server.logs import set_up_logging
+from tianlu_registry.server.relay import TlsRelay
 from tianlu_registry.server.settings import SETTINGS_VARIABLE, RegistrySettings
 from tianlu_registry.transport import CannotListen
 
@@ -96,17 +111,24 @@ class RegistryApp:
     Args:
         settings: what the launcher passed on.
         launcher_token: what requests of the launcher carry.
+        relay: reads what the TLS listener says of clients; None if there is none.
     """
 
-    def __init__(self, settings: RegistrySettings, launcher_token: str) -> None:
+    def __init__(
+        self, settings: RegistrySettings, launcher_token: str, relay: TlsRelay | None = None
+    ) -> None:
         self._settings = settings
         self._launcher_token = launcher_token
+        self._relay = relay
         self._apis: Apis | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http" and self._apis is not None:
+            if self._relay is not None:
+                self._relay.read(scope)
+            serving(scope)
             await self._apis.grpc(scope, receive, send)
         else:
             raise RuntimeError(f"no application for a scope of type {scope['type']}")
@@ -131,36 +153,59 @@ class RegistryApp:
         # longer serves the rest meanwhile, and says so there.
         with contextlib.suppress(Unavailable):
             await governance.feed.wait_ready()
-        apis = self._compose(engine, governance)
+        entrance = self._entrance(engine)
+        if entrance is not None:
+            stack.callback(entrance.close)
+        apis = self._compose(engine, governance, entrance)
         set_up_collector()
         return apis
 
-    def _compose(self, engine: Engine, governance: Governance) -> Apis:
-        """Put the APIs together over `engine`."""
-        settings, store = self._settings, engine.store
+    def _entrance(self, engine: Engine) -> Entrance | None:
+        """Return what guards the engine; None if it has no users of its own."""
+        if engine.auth is None:
+            return None
+        settings = self._settings
+        tokens = make_tokens(
+            settings.auth_token, simple_ttl_seconds=settings.auth_token_ttl_seconds
+        )
+        return Entrance(engine.store, engine.cluster, engine.auth, tokens)
+
+    def _compose(self, engine: Engine, governance: Governance, entrance: Entrance | None) -> Apis:
+        """Put the APIs together over `engine`, for callers behind `entrance`."""
+        settings, own = self._settings, engine.store
+        store: Store = own if entrance is None else entrance.store
+        cluster = engine.cluster if entrance is None else entrance.cluster
         version = importlib.metadata.version("tianlu-registry")
         http = HttpRouter()
         grpc = GrpcApp(error_status, fallback=http)
-        watch = WatchServicer(store, progress_interval_seconds=settings.progress_interval_seconds)
+        watch = WatchServicer(
+            store,
+            progress_interval_seconds=settings.progress_interval_seconds,
+            check=None if entrance is None else entrance.store.check_watch,
+        )
         lease = LeaseServicer(store)
-        maintenance = MaintenanceServicer(store, engine.cluster)
+        maintenance, catalog = MaintenanceServicer(store, cluster), CatalogServicer(governance)
+        check_catalog_watch = None
+        if entrance is not None:
+            maintenance = guarded_methods(maintenance, entrance.guard, MAINTENANCE_RULES)
+            catalog = guarded_methods(catalog, entrance.guard, CATALOG_RULES)
+            check_catalog_watch = partial(entrance.guard.ask, may_read_catalog)
         health = HealthServicer()
-        pages = HealthPages(store, version, lambda: governance.feed.ready)
+        pages = HealthPages(own, version, lambda: governance.feed.ready)
         apis = Apis(grpc, http, watch, health, pages, governance)
         etcd_services = {
             "KV": KvServicer(store),
             "Watch": watch,
             "Lease": lease,
-            "Cluster": ClusterServicer(engine.cluster),
+            "Cluster": ClusterServicer(cluster),
             "Maintenance": maintenance,
-            "Auth": AuthServicer(store),
+            "Auth": _auth_servicer(store, entrance),
         }
         for name, servicer in etcd_services.items():
             grpc.add(ETCD.services_by_name[name], servicer)
         election = ElectionServicer(store)
         grpc.add(LOCK.services_by_name["Lock"], LockServicer(store))
         grpc.add(ELECTION.services_by_name["Election"], election)
-        catalog = CatalogServicer(governance)
         grpc.add(CATALOG.services_by_name["Catalog"], catalog)
         grpc.add(HEALTH_SERVICE, health)
         for reflection in reflection_services():
@@ -173,11 +218,14 @@ class RegistryApp:
         http.add_stream("POST", "/v3/election/observe", JsonObserve(election, grpc.sweeper))
         snapshot = JsonSnapshot(maintenance, grpc.sweeper)
         http.add_stream("POST", "/v3/maintenance/snapshot", snapshot)
-        http.mount("/v1/", CatalogJson(catalog, governance.subscriptions, grpc.sweeper).handle)
+        catalog_json = CatalogJson(
+            catalog, governance.subscriptions, grpc.sweeper, check_watch=check_catalog_watch
+        )
+        http.mount("/v1/", catalog_json.handle)
         pages.add_to(http)
         MetricsPage(
             [
-                ServerCollector(store, version),
+                ServerCollector(own, version),
                 ApiCollector(grpc, watch, pages),
                 CatalogCollector(governance),
                 *engine.collectors,
@@ -212,11 +260,13 @@ class Engine:
     """What runs underneath the APIs.
 
     Attributes:
+        auth: its users; None if whoever it stands on looks after them.
         collectors: its metrics.
     """
 
     store: Store
     cluster: Cluster
+    auth: AuthEngine | None
     collectors: Iterable[Collector]
 
 
@@ -229,14 +279,20 @@ async def _engine(settings: RegistrySettings) -> AsyncIterator[Engine]:
         from tianlu_registry.engine.etcd_cluster import EtcdCluster
 
         async with await EtcdStore.connect(EtcdConfig(settings.etcd_endpoints)) as store:
-            yield Engine(store, EtcdCluster(store), ())
+            yield Engine(store, EtcdCluster(store), None, ())
         return
     node = await EmbeddedNode.start(settings.node, on_fatal=exit_with)
     try:
         collectors = (NodeCollector(node.node), PeerCollector(node.node))
-        yield Engine(node.store, EmbeddedCluster(node.node), collectors)
+        yield Engine(node.store, EmbeddedCluster(node.node), EmbeddedAuth(node.node), collectors)
     finally:
         await node.stop()
+
+
+def _auth_servicer(store: Store, entrance: Entrance | None) -> object:
+    if entrance is None:
+        return AuthServicer(store)
+    return UsersServicer(entrance.administration, store.header)
 
 
 def exit_with(error: BaseException) -> None:
@@ -266,7 +322,9 @@ def exit_code_of(error: BaseException) -> int:
 
 def _make_app() -> RegistryApp:
     settings = RegistrySettings.from_json(os.environ[SETTINGS_VARIABLE])
-    return RegistryApp(settings, os.environ[TOKEN_VARIABLE])
+    secret = os.environ[RELAY_SECRET_VARIABLE]
+    relay = TlsRelay(secret) if secret else None
+    return RegistryApp(settings, os.environ[TOKEN_VARIABLE], relay)
 
 
 def __getattr__(name: str) -> RegistryApp:

@@ -14,6 +14,7 @@ import typer
 from tianlu_registry.errors import InvalidArgument
 from tianlu_registry.node.config import DEFAULT_CLUSTER_TOKEN, GIB, NodeConfig
 from tianlu_registry.server.addresses import Reservation, parse_listen_urls
+from tianlu_registry.server.client_tls import ClientTls
 from tianlu_registry.server.errors import EXIT_USAGE, CannotStart
 from tianlu_registry.server.exposure import check_loopback
 from tianlu_registry.server.launcher import Launcher, LaunchPlan
@@ -79,7 +80,9 @@ def _option(flag: str, text: str, panel: str) -> object:
 _MEMBER = "Member"
 _CLIENTS = "Clients"
 _CLUSTER = "Cluster"
+_CLIENT_TLS = "TLS for clients"
 _PEER_TLS = "TLS between members"
+_AUTH = "Users"
 _LIMITS = "Limits"
 _RUNNING = "Running"
 
@@ -95,8 +98,8 @@ def registry(
         str,
         _option(
             _LISTEN_FLAG,
-            "Where clients connect: comma-separated http://host:port (port 0: any free one) and "
-            "unix:/path.",
+            "Where clients connect: comma-separated http://host:port or https:// (port 0: any free "
+            "one), unix:/path and unixs:/path.",
             _CLIENTS,
         ),
     ] = "http://127.0.0.1:2379",
@@ -165,6 +168,33 @@ def registry(
     election_timeout: Annotated[
         int, _option("--election-timeout", "Milliseconds without a leader before voting.", _CLUSTER)
     ] = 1000,
+    cert_file: Annotated[
+        str, _option("--cert-file", "This node's certificate for clients, PEM.", _CLIENT_TLS)
+    ] = "",
+    key_file: Annotated[str, _option("--key-file", "Its private key, PEM.", _CLIENT_TLS)] = "",
+    trusted_ca_file: Annotated[
+        str, _option("--trusted-ca-file", "Who signs clients' certificates, PEM.", _CLIENT_TLS)
+    ] = "",
+    client_cert_auth: Annotated[
+        bool,
+        _option("--client-cert-auth", "Clients must show a certificate of that CA.", _CLIENT_TLS),
+    ] = False,
+    client_crl_file: Annotated[
+        str,
+        _option("--client-crl-file", "Certificates that are not accepted any more.", _CLIENT_TLS),
+    ] = "",
+    cipher_suites: Annotated[
+        str,
+        _option(
+            "--cipher-suites", "For TLS 1.2, comma-separated; good ones if not given.", _CLIENT_TLS
+        ),
+    ] = "",
+    tls_min_version: Annotated[
+        str, _option("--tls-min-version", "TLS1.2 or TLS1.3.", _CLIENT_TLS)
+    ] = "TLS1.2",
+    tls_max_version: Annotated[
+        str, _option("--tls-max-version", "TLS1.2 or TLS1.3; the newest if not given.", _CLIENT_TLS)
+    ] = "",
     peer_cert_file: Annotated[
         str, _option("--peer-cert-file", "This member's certificate, PEM.", _PEER_TLS)
     ] = "",
@@ -249,6 +279,18 @@ def registry(
             _LIMITS,
         ),
     ] = 600.0,
+    auth_token: Annotated[
+        str,
+        _option(
+            "--auth-token",
+            "Tokens of users who have logged in: 'simple', or "
+            "'jwt,sign-method=RS256,priv-key=FILE,pub-key=FILE,ttl=10m'.",
+            _AUTH,
+        ),
+    ] = "simple",  # noqa: S107 - the name of a kind
+    auth_token_ttl: Annotated[
+        int, _option("--auth-token-ttl", "Seconds that an unused simple token lives.", _AUTH)
+    ] = 300,
     etcd_endpoints: Annotated[
         str,
         _option(
@@ -315,7 +357,18 @@ def registry(
             advertise=_split(advertise_client_urls),
             etcd_endpoints=_split(etcd_endpoints),
             progress_interval_seconds=watch_progress_notify_interval,
+            auth_token=(auth_token, auth_token_ttl),
             limits=Limits(drain=drain_seconds),
+            tls=ClientTls(
+                cert_file=cert_file,
+                key_file=key_file,
+                trusted_ca_file=trusted_ca_file,
+                client_cert_auth=client_cert_auth,
+                crl_file=client_crl_file,
+                cipher_suites=cipher_suites,
+                min_version=tls_min_version,
+                max_version=tls_max_version,
+            ),
             run_file=run_file,
             log_level=log_level.value,
         )
@@ -334,7 +387,9 @@ def _serve(
     advertise: tuple[str, ...],
     etcd_endpoints: tuple[str, ...],
     progress_interval_seconds: float,
+    auth_token: tuple[str, int],
     limits: Limits,
+    tls: ClientTls,
     run_file: Path | None,
     log_level: str,
 ) -> int:
@@ -346,6 +401,9 @@ def _serve(
     if run_file is not None:
         check_writable("--run-file", run_file)
     addresses = parse_listen_urls(_LISTEN_FLAG, listen)
+    has_tls = any(address.is_tls for address in addresses)
+    if has_tls:
+        tls.check()
     with DirectoryLock("--data-dir", node.data_dir), Reservation(_LISTEN_FLAG, addresses) as held:
         urls = tuple(address.url for address in held.addresses)
         settings = RegistrySettings(
@@ -353,6 +411,8 @@ def _serve(
             client_urls=advertise or urls,
             etcd_endpoints=etcd_endpoints,
             progress_interval_seconds=progress_interval_seconds,
+            auth_token=auth_token[0],
+            auth_token_ttl_seconds=float(auth_token[1]),
             log_level=log_level,
         )
         plan = LaunchPlan(
@@ -361,6 +421,7 @@ def _serve(
             environment={SETTINGS_VARIABLE: settings.to_json()},
             log_level=log_level,
             limits=limits,
+            tls=tls if has_tls else None,
         )
         return _launch(plan, urls, run_file)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final
 from urllib.parse import unquote
@@ -53,11 +54,18 @@ class CatalogJson:
         servicer: carries out the rpcs.
         subscriptions: for the watch.
         sweeper: notices that the caller of a watch has gone.
+        check_watch: raises why the caller may not watch; None if everybody may.
     """
 
     def __init__(
-        self, servicer: CatalogServicer, subscriptions: Subscriptions, sweeper: DisconnectSweeper
+        self,
+        servicer: CatalogServicer,
+        subscriptions: Subscriptions,
+        sweeper: DisconnectSweeper,
+        *,
+        check_watch: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._check_watch = check_watch
         self._servicer = servicer
         self._subscriptions = subscriptions
         self._sweeper = sweeper
@@ -96,6 +104,8 @@ class CatalogJson:
 
     async def _watch(self, request: HttpRequest, context: RpcContext, send: Send) -> None:
         """Stream until the caller goes. The call's context lets the sweeper cancel it."""
+        if self._check_watch is not None:
+            await self._check_watch()
         create = _watch_create(request)
         wanted = checked_filter(create)
         accept = request.header(b"accept") or b""

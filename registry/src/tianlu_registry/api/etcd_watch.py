@@ -17,9 +17,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
 from tianlu._proto.etcd.rpc_pb2 import (
     WatchCreateRequest,
@@ -30,7 +31,16 @@ from tianlu_registry.api.errors import error_status
 from tianlu_registry.api.etcd_watch_wire import GrpcWatchWire, WatchWire
 from tianlu_registry.api.grpc_asgi import RpcContext
 from tianlu_registry.engine.store import Store
-from tianlu_registry.errors import Compacted, EmptyWatchRange, Stopped
+from tianlu_registry.errors import (
+    AuthOldRevision,
+    Compacted,
+    EmptyWatchRange,
+    InputError,
+    InvalidAuthToken,
+    PermissionDenied,
+    Stopped,
+    UserEmpty,
+)
 from tianlu_registry.mvcc.types import WatchBatch, Watcher, WatchSpec
 
 _log = logging.getLogger(__name__)
@@ -44,6 +54,14 @@ PROGRESS_INTERVAL_SECONDS = 600.0
 _FIRST_KEY = b"\0"
 _NO_END = b"\0"
 _JITTER = 0.1
+_GO_CODES: Final[Mapping[type[Exception], str]] = MappingProxyType(
+    {
+        PermissionDenied: "PermissionDenied",
+        InvalidAuthToken: "Unauthenticated",
+        AuthOldRevision: "InvalidArgument",
+        UserEmpty: "InvalidArgument",
+    }
+)
 _DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream"
 
 
@@ -65,6 +83,7 @@ class WatchServicer:
         progress_interval_seconds: silence after which a watch with `progress_notify` is told how
             far it is; up to a tenth is added, so that not all are told at once.
         backlog_bytes_max: bound for each stream, see the module's text.
+        check: raises why the caller may not watch this; None if everybody may everything.
     """
 
     def __init__(
@@ -73,8 +92,10 @@ class WatchServicer:
         *,
         progress_interval_seconds: float = PROGRESS_INTERVAL_SECONDS,
         backlog_bytes_max: int = BACKLOG_BYTES_MAX,
+        check: Callable[[WatchSpec], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
+        self._check = check
         self._progress_interval_seconds = progress_interval_seconds
         self._backlog_bytes_max = backlog_bytes_max
         self._streams: set[WatchStream] = set()
@@ -122,11 +143,21 @@ class WatchServicer:
         try:
             async for request in requests:
                 await stream.room()
-                stream.handle(request)
+                stream.handle(request, await self._refusal(request))
             await asyncio.get_running_loop().create_future()
         finally:
             self._streams.discard(stream)
             stream.close()
+
+    async def _refusal(self, request: WatchRequest) -> str | None:
+        """Return why the caller may not have what he asks for; None if he may."""
+        if self._check is None or request.WhichOneof("request_union") != "create_request":
+            return None
+        try:
+            await self._check(_spec(request.create_request))
+        except InputError as error:
+            return _cancel_reason(error)
+        return None
 
     def stop(self) -> None:
         """End every stream and begin no other: the node goes away, clients look for another."""
@@ -196,11 +227,15 @@ class WatchStream:
             self._room = asyncio.get_running_loop().create_future()
             await self._room
 
-    def handle(self, request: WatchRequest) -> None:
-        """Do what the client asks. A request that asks nothing is ignored, as etcd does."""
+    def handle(self, request: WatchRequest, refusal: str | None = None) -> None:
+        """Do what the client asks. A request that asks nothing is ignored, as etcd does.
+
+        Args:
+            refusal: why this client may not have the watch that it wants.
+        """
         kind = request.WhichOneof("request_union")
         if kind == "create_request":
-            self._create(request.create_request)
+            self._create(request.create_request, refusal)
         elif kind == "cancel_request":
             self._cancel(request.cancel_request.watch_id)
         elif kind == "progress_request":
@@ -221,8 +256,8 @@ class WatchStream:
 
     # Requests
 
-    def _create(self, request: WatchCreateRequest) -> None:
-        reason = self._refusal(request)
+    def _create(self, request: WatchCreateRequest, refusal: str | None) -> None:
+        reason = self._problem(request) or refusal
         if reason is not None:
             self._respond(INVALID_WATCH_ID, created=True, canceled=True, cancel_reason=reason)
             return
@@ -245,7 +280,7 @@ class WatchStream:
         if request.progress_notify and self._progress_timer is None:
             self._schedule_progress()
 
-    def _refusal(self, request: WatchCreateRequest) -> str | None:
+    def _problem(self, request: WatchCreateRequest) -> str | None:
         """Return why this watch cannot be made, in etcd's words; None if it can."""
         key, end = request.key or _FIRST_KEY, request.range_end
         if request.start_revision < 0:
@@ -299,7 +334,7 @@ class WatchStream:
                 watch.watch_id,
                 canceled=True,
                 compact_revision=revision,
-                cancel_reason=str(error),
+                cancel_reason=_cancel_reason(error),
             )
 
     # Progress
@@ -381,6 +416,13 @@ class WatchStream:
                 self._refused[watch] = None  # `_create` looks again once the store has made it
             else:
                 watch.watcher.resume()
+
+
+def _cancel_reason(error: Exception) -> str:
+    """Return how a watch says why it ended: refusals in the form of Go's gRPC library, as from
+    etcd, whose clients look into that text."""
+    name = _GO_CODES.get(type(error))
+    return str(error) if name is None else f"rpc error: code = {name} desc = {error}"
 
 
 def _spec(request: WatchCreateRequest) -> WatchSpec:

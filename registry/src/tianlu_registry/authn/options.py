@@ -10,8 +10,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from tianlu_registry.authn.signed_tokens import SignedTokens, load_key
-from tianlu_registry.authn.tokens import TTL_SECONDS, SimpleTokens
+from tianlu_registry.authn.tokens import TTL_SECONDS, SimpleTokens, Tokens
 from tianlu_registry.errors import InvalidArgument
 
 _FLAG: Final = "--auth-token"
@@ -20,9 +19,7 @@ _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 
 
-def make_tokens(
-    text: str, *, simple_ttl_seconds: float = TTL_SECONDS
-) -> SimpleTokens | SignedTokens:
+def make_tokens(text: str, *, simple_ttl_seconds: float = TTL_SECONDS) -> Tokens:
     """Return the tokens that a value of the flag asks for.
 
     Raises:
@@ -39,7 +36,10 @@ def make_tokens(
     raise InvalidArgument(_FLAG, f"{kind!r} is no kind of token; use simple or jwt,...")
 
 
-def _signed(options: dict[str, str]) -> SignedTokens:
+def _signed(options: dict[str, str]) -> Tokens:
+    # Cryptography takes time and memory that a member with simple tokens does not need.
+    from tianlu_registry.authn.signed_tokens import SignedTokens, load_key
+
     unknown = sorted(set(options) - _JWT_OPTIONS)
     if unknown:
         known = ", ".join(sorted(_JWT_OPTIONS))

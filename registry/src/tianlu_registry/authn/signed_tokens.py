@@ -112,6 +112,18 @@ class SignedTokens:
             return None
         return claim
 
+    def make(self) -> str:
+        raise CannotSign
+
+    def know(self, user: str, digest: str) -> None:
+        """Nothing is remembered: tokens speak for themselves."""
+
+    def forget_user(self, user: str) -> None:
+        """Nothing is remembered; the auth revision in a token makes it worthless."""
+
+    def forget_all(self) -> None:
+        """The same."""
+
     def _verify(self, token: str) -> tuple[Claim, float] | None:
         try:
             content = jwt.decode(

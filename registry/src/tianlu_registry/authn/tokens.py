@@ -35,6 +35,23 @@ class Tokens(Protocol):
         """
         ...
 
+    def sign(self, user: str, revision: int) -> str | None:
+        """Return a token for a user whose password was right at an auth revision; None if tokens
+        of this kind have to be made known to the members instead (`make`, `know`)."""
+        ...
+
+    def make(self) -> str:
+        """Return a new token, which nobody knows yet."""
+        ...
+
+    def know(self, user: str, digest: str) -> None:
+        """From now on the token of this digest stands for `user`."""
+        ...
+
+    def forget_user(self, user: str) -> None: ...
+
+    def forget_all(self) -> None: ...
+
 
 class SimpleTokens:
     """The simple tokens that this member knows.
@@ -61,12 +78,13 @@ class SimpleTokens:
     def __len__(self) -> int:
         return len(self._known)
 
+    def sign(self, user: str, revision: int) -> str | None:
+        return None
+
     def make(self) -> str:
-        """Return a new token, which nobody knows yet."""
         return secrets.token_urlsafe(_RANDOM_BYTES)
 
     def know(self, user: str, digest: str) -> None:
-        """From now on the token of this digest stands for `user`."""
         now = self._clock()
         self._expire(now)
         while len(self._known) >= self._tokens_max:

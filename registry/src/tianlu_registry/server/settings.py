@@ -22,6 +22,8 @@ class RegistrySettings:
         etcd_endpoints: an existing etcd cluster to stand on instead of the embedded node.
         progress_interval_seconds: silence after which watches that asked for it hear how far
             they are.
+        auth_token: kind of token that callers are known by; see `authn.options`.
+        auth_token_ttl_seconds: how long an unused simple token lives.
         log_level: debug, info, warn or error.
     """
 
@@ -29,6 +31,8 @@ class RegistrySettings:
     client_urls: tuple[str, ...]
     etcd_endpoints: tuple[str, ...] = ()
     progress_interval_seconds: float = 600.0
+    auth_token: str = "simple"  # noqa: S105 - the name of a kind
+    auth_token_ttl_seconds: float = 300.0
     log_level: str = "info"
 
     def to_json(self) -> str:
