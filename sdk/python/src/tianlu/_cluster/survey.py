@@ -24,16 +24,15 @@ from tianlu._proto.etcd import rpc_pb2 as etcd
 
 
 async def survey(nodes: Nodes, endpoints: Sequence[Endpoint]) -> Survey:
-    """Ask the endpoints, then those members that were not among them, where they tell clients to
-    connect. A member that cannot be reached there may still be one of the endpoints.
+    """Ask the endpoints, then every member where it tells clients to connect.
+
+    A member that cannot be reached there may still have answered at an endpoint. That one may be a
+    proxy that gives each call to another member, so it is the second choice.
     """
     answers = list(await asyncio.gather(*(ask(nodes, endpoint) for endpoint in endpoints)))
-    members = known_members(answers)
-    reached = {answer.status.member for answer in answers if answer.status}
     further = [
         endpoint
-        for member in members
-        if member.id not in reached
+        for member in known_members(answers)
         for endpoint in client_endpoints(member)
         if endpoint not in endpoints
     ]
@@ -88,8 +87,9 @@ def arrange(members: Sequence[Member], answers: Sequence[Answer]) -> Survey:
     """
     views, used = [], set()
     for member in members:
-        own = [answer for answer in answers if answer.status and answer.status.member == member.id]
         urls = {str(endpoint) for endpoint in client_endpoints(member)}
+        own = [answer for answer in answers if answer.status and answer.status.member == member.id]
+        own.sort(key=lambda answer: answer.endpoint not in urls)
         failed = [answer for answer in answers if not answer.status and answer.endpoint in urls]
         used |= urls
         views.append(MemberView(member, next(iter([*own, *failed]), None)))
