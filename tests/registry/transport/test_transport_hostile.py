@@ -431,3 +431,18 @@ async def test_a_message_larger_than_a_frame_is_not_sent(
         assert node_one.unreachable == [TWO]
         assert "peer_message_too_large" in caplog.text
         assert connected(one, 2)
+
+
+async def test_a_member_that_is_dropped_is_closed_and_may_be_refused(tmp_path: Path) -> None:
+    removed: set[MemberId] = set()
+
+    def admit(member: MemberId) -> str | None:
+        return f"member {member:x} was removed" if member in removed else None
+
+    async with running(1, tmp_path) as (one, _), running(2, tmp_path, admit=admit) as (two, _):
+        connect(one, two)
+        await until(lambda: connected(one, 2) and connected(two, 1))
+        removed.add(ONE)
+        two.set_peers({})
+        await until(lambda: "member 1 was removed" in one.peer_status()[TWO].last_error)
+        assert two.peer_status() == {}

@@ -238,8 +238,8 @@ async def test_a_result_that_is_lost_is_told_again_without_the_data(tmp_path: Pa
 
 
 async def test_messages_do_not_wait_for_a_raft_snapshot(tmp_path: Path) -> None:
-    limits = replace(FAST, snapshot_bytes_per_second=4 * MIB)
-    copies = Copies(tmp_path, 64 * MIB)
+    limits = replace(FAST, snapshot_bytes_per_second=MIB)
+    copies = Copies(tmp_path, 16 * MIB)
     async with pair(tmp_path, limits=limits) as (one, node_one, _, node_two):
         one.send_snapshot(install(), copies.of(install()))
         await until(lambda: list((tmp_path / "snapshots-2").glob("*.part")))

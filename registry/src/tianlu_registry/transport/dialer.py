@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -129,9 +129,6 @@ class Backoff:
     def reset(self) -> None:
         """Begin with short waits again."""
         self._seconds = self._seconds_min
-
-
-Dial = Callable[[int], Awaitable[tuple[Connection, Remote]]]
 
 
 async def _connect(loop: asyncio.AbstractEventLoop, address: PeerAddress) -> socket.socket:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -96,6 +96,3 @@ Admission = Callable[[MemberId], str | None]
 
 def admit_all(_member: MemberId) -> None:
     """Let every member of the cluster in: one that was just added may know of it before us."""
-
-
-MessageBatch = Sequence[Message]

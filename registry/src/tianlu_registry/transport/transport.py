@@ -155,8 +155,9 @@ class Transport:
         return self._acceptor.accepted_count
 
     def set_peers(self, peers: Mapping[MemberId, Sequence[str]]) -> None:
-        """Say who the other members are and where. Connections to those who are gone or have moved
-        are closed; the others are left alone.
+        """Say who the other members are and where. Connections with those who are gone or have
+        moved are closed, in both directions; the others are left alone. Who is gone may dial
+        again: `admit` decides.
 
         Args:
             peers: each with at least one URL. This member itself is left out if it is among them.
