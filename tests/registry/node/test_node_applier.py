@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tianlu._proto.etcd.rpc_pb2 import PutRequest, PutResponse
-from tianlu_registry.errors import Corrupt, InvariantBroken, LeaseNotFound
+from tianlu_registry.errors import Corrupt, InvariantBroken, LeaseNotFound, RequestTimeout
 from tianlu_registry.node import command
 from tianlu_registry.node.applier import Applier
 from tianlu_registry.node.command import CommandKind, Request
@@ -149,6 +149,15 @@ async def test_a_snapshot_replaces_what_waits() -> None:
     harness.applier.submit([entry(21, replayed(b"kept"))])
     harness.applier.apply_slice()
     assert harness.machine.keys == [b"kept"]
+
+
+async def test_a_snapshot_leaves_open_what_became_of_a_proposal() -> None:
+    harness = Harness()
+    proposal = harness.propose(b"perhaps in it")
+    proposal.term = Term(2)
+    harness.applier.restart_at(Index(20), Term(3))
+    assert isinstance(proposal.answered.exception(), RequestTimeout)
+    assert (harness.applier.applied_index, harness.applier.applied_term) == (20, 3)
 
 
 async def test_a_later_term_gives_back_what_an_earlier_one_left() -> None:

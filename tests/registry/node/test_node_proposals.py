@@ -149,3 +149,17 @@ async def test_what_a_leader_has_decided_is_not_decided_again_in_another_term() 
         await revocation.answered
     assert proposals.waiting() == []
     assert len(proposals) == 0
+
+
+async def test_what_a_raft_snapshot_may_hold_is_not_proposed_again() -> None:
+    """The simulation: propose_again_what_a_snapshot_may_hold."""
+    proposals = table(count_max=9)
+    held, later, waiting = (put(proposals) for _ in range(3))
+    held.term, later.term = Term(2), Term(4)
+    proposals.replaced(Term(3))
+    with pytest.raises(RequestTimeout):
+        await held.answered
+    assert proposals.waiting() == [waiting]
+    assert not later.answered.done()
+    proposals.overtaken(Term(5))
+    assert proposals.waiting() == [later, waiting]

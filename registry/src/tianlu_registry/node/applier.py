@@ -78,7 +78,9 @@ class Applier:
     def restart_at(self, index: Index, term: Term) -> None:
         """Go on from a raft_snapshot that has replaced the state: what waited is part of it."""
         self._waiting.clear()
-        self._move_to(index, term)
+        self.applied_index = index
+        self.applied_term = term
+        self._proposals.replaced(term)
 
     def apply_slice(self) -> None:
         """Apply some of what waits. While `waiting_count` is not 0, call again in the next turn.

@@ -120,7 +120,12 @@ class ClusterSide:
         )
         self.peers.serve(self.leader)
         self.leases: Final = LeaseService(
-            loop, machine.lessor, machine.clock, inside.propose_as_leader, self.leader
+            loop,
+            machine.lessor,
+            machine.clock,
+            inside.propose_as_leader,
+            ready_loop.read,
+            self.leader,
         )
         self.ops: Final = ClusterOps(
             machine,

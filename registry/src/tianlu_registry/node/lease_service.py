@@ -45,6 +45,8 @@ class LeaseService:
         lessor: the leases of the state machine.
         clock: what the lessor counts by.
         propose: puts a command into the log.
+        read: returns a future that is done when this member has confirmed that it is as new as any
+            was when it was called; so a leader has confirmed that it leads.
         link: the way to the leader, which answers here if this member leads.
     """
 
@@ -54,12 +56,14 @@ class LeaseService:
         lessor: Lessor,
         clock: Callable[[], float],
         propose: Propose,
+        read: Callable[[], asyncio.Future[None]],
         link: LeaderLink,
     ) -> None:
         self._loop = loop
         self._lessor = lessor
         self._clock = clock
         self._propose = propose
+        self._read = read
         self._link = link
         self._gathering: dict[int, asyncio.Future[int]] = {}
         self._waiting_count = 0
@@ -86,11 +90,18 @@ class LeaseService:
         return LeaseTimeToLiveResponse.FromString(answer)
 
     async def _renew_here(self, lease_id: int) -> int:
+        # A leader that was deposed and does not know it would promise time that its successor does
+        # not give: lease/DESIGN.md, duty 2.
+        await self._read()
+        return await self._renew_confirmed(lease_id)
+
+    async def _renew_confirmed(self, lease_id: int) -> int:
         try:
-            if self._lessor.is_checkpointed(lease_id):
+            while self._lessor.is_checkpointed(lease_id):
                 # Or the next leader would give it the time that was left before this renewal.
                 request = LeaseCheckpointRequest(checkpoints=[LeaseCheckpoint(ID=lease_id)])
                 await self._propose(CommandKind.LEASE_CHECKPOINT, request)
+                await self._read()
             return self._lessor.renew(lease_id, self._clock())
         except LeaseNotFound:
             return 0
@@ -132,7 +143,8 @@ class LeaseService:
 
     async def _on_renew(self, payload: bytes) -> bytes:
         lease_ids = [lease_id for (lease_id,) in _NUMBER.iter_unpack(payload)]
-        ttls = [await self._renew_here(lease_id) for lease_id in lease_ids]
+        await self._read()  # once for all of them
+        ttls = [await self._renew_confirmed(lease_id) for lease_id in lease_ids]
         return b"".join(map(_NUMBER.pack, ttls))
 
     async def _on_time_to_live(self, payload: bytes) -> bytes:

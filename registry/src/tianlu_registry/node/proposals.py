@@ -195,6 +195,14 @@ class ProposalTable:
                 if proposal.answered.done():
                     self._forget(proposal)
 
+    def replaced(self, term: Term) -> None:
+        """Take note that a raft_snapshot that ends in `term` has replaced the state. It may hold
+        what was proposed up to that term; nobody can tell, so it must not be proposed again."""
+        for proposal in list(self._open.values()):
+            if NO_TERM < proposal.term <= term:
+                proposal.fail(RequestTimeout())
+                self._forget(proposal)
+
     def _forget(self, proposal: Proposal) -> None:
         """Take a proposal out of the backlog, if it is there."""
         proposal_id = command.proposal_id_of(proposal.data)

@@ -1,0 +1,101 @@
+"""A leader answers renewals only when it has confirmed that it leads."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from registry.mvcc.mvcc_fakes import MemoryBackend
+
+from tianlu_registry.errors import RequestTimeout
+from tianlu_registry.lease import Lessor
+from tianlu_registry.node.command import CommandKind, Request
+from tianlu_registry.node.leader_link import LeaderLink
+from tianlu_registry.node.lease_service import LeaseService
+from tianlu_registry.raft import MemberId
+
+ME = MemberId(1)
+
+
+class Leader:
+    """A lease service whose confirmations and checkpoints the test gives."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.lessor = Lessor(MemoryBackend())
+        self.lessor.promote(0.0)
+        self.lessor.grant(7, 3600, 0.0)
+        self.reads: list[asyncio.Future[None]] = []
+        self.proposed: list[asyncio.Future[Any]] = []
+        self.link = LeaderLink(
+            loop,
+            leader_id=lambda: ME,
+            serves=lambda: True,
+            own_id=ME,
+            call=self._call,
+            timeout_seconds=5,
+        )
+        self.service = LeaseService(
+            loop, self.lessor, lambda: 100.0, self._propose, self._read, self.link
+        )
+
+    async def _call(self, *_: object) -> bytes:
+        raise AssertionError("this member leads")
+
+    def _propose(self, kind: CommandKind, request: Request) -> asyncio.Future[Any]:
+        assert kind is CommandKind.LEASE_CHECKPOINT
+        self.proposed.append(asyncio.get_running_loop().create_future())
+        return self.proposed[-1]
+
+    def _read(self) -> asyncio.Future[None]:
+        self.reads.append(asyncio.get_running_loop().create_future())
+        return self.reads[-1]
+
+
+async def turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_renewal_waits_for_the_confirmation() -> None:
+    leader = Leader()
+    answer = asyncio.ensure_future(leader.service.renew(7))
+    await turns()
+    assert not answer.done()
+    leader.reads[0].set_result(None)
+    assert await answer == 3600
+    assert leader.lessor.time_to_live(7, 100.0) == 3600
+
+
+async def test_who_cannot_confirm_renews_nothing() -> None:
+    leader = Leader()
+    answer = asyncio.ensure_future(leader.service.renew(7))
+    await turns()
+    leader.reads[0].set_exception(RequestTimeout())
+    with pytest.raises(RequestTimeout):
+        await answer
+    assert leader.lessor.time_to_live(7, 100.0) == 3500
+
+
+async def test_a_checkpoint_is_cleared_first_and_leadership_confirmed_again() -> None:
+    leader = Leader()
+    leader.lessor.checkpoint(7, 1000)
+    answer = asyncio.ensure_future(leader.service.renew(7))
+    await turns()
+    leader.reads[0].set_result(None)
+    await turns()
+    leader.lessor.checkpoint(7, 0)
+    leader.proposed[0].set_result(None)
+    await turns()
+    assert not answer.done()
+    leader.reads[1].set_result(None)
+    assert await answer == 3600
+
+
+async def test_who_has_no_lease_is_told_after_the_confirmation() -> None:
+    leader = Leader()
+    answer = asyncio.ensure_future(leader.service.renew(404))
+    await turns()
+    leader.reads[0].set_result(None)
+    assert await answer == 0
