@@ -27,6 +27,7 @@ class Entrance:
         store, cluster, engine: what runs underneath.
         tokens: of the kind that was asked for.
         client_certificates: see `Guard`.
+        passwords: closed by this; those of the default cost if not given.
 
     Attributes:
         store, cluster: the same, guarded.
@@ -42,8 +43,9 @@ class Entrance:
         tokens: Tokens,
         *,
         client_certificates: bool = False,
+        passwords: Passwords | None = None,
     ) -> None:
-        self._passwords = Passwords()
+        self._passwords = passwords or Passwords()
         self.guard: Final = Guard(engine, tokens, client_certificates=client_certificates)
         self.store: Final = GuardedStore(store, engine, self.guard)
         self.cluster: Final = GuardedCluster(cluster, self.guard)
