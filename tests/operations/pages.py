@@ -30,7 +30,7 @@ REPOSITORY: Final = Path(__file__).parents[2]
 PAGES: Final = REPOSITORY / "docs" / "operations"
 SHIMS: Final = Path(__file__).parent / "shims"
 HOSTS: Final = (1, 2, 3)
-BLOCK_SECONDS_MAX: Final = 100.0
+BLOCK_SECONDS_MAX: Final = 200.0
 
 _FENCE: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _DOCTOR: Final = re.compile(r"^(tianlu cluster doctor)$", re.MULTILINE)

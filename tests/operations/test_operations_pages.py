@@ -98,6 +98,7 @@ def test_what_is_seen_is_compared_line_by_line() -> None:
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
+@pytest.mark.timeout(300)
 def test_three_hosts_come_up_as_written(tmp_path: Path) -> None:
     with Hosts(tmp_path) as hosts:
         hosts.run_page("three-hosts")
