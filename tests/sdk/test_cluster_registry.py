@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from registry.etcd_process import free_port
+from registry.etcd_process import ETCD, free_port
 from registry.registry_process import RegistryProcess
 from typer.testing import CliRunner, Result
 
@@ -63,6 +64,19 @@ def members(tmp_path: Path) -> Iterator[Members]:
     yield members
     for name in list(members.running):
         members.kill(name)
+
+
+def etcdctl(endpoints: str, *command: str) -> str:
+    """Run etcdctl; it writes health to its error output."""
+    done = subprocess.run(
+        [ETCD.with_name("etcdctl"), f"--endpoints={endpoints}", "--command-timeout=20s", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def until(what: str, condition: Callable[[], object]) -> None:
@@ -124,6 +138,14 @@ def test_the_life_of_a_cluster(
     moved = once_accepted("cluster", "transfer-leader")
     assert moved["leader_before"]["id"] != moved["leader"]["id"]
     until("the new one leads", lambda: data("cluster", "status")["leader"] == moved["leader"]["id"])
+
+    # etcdctl finds the leader, and hashes that agree.
+    targets = ",".join(process.target for process in members.running.values())
+    target = moved["leader_before"]["id"]
+    assert f"to {target}\n" in etcdctl(targets, "move-leader", target)
+    hashes = etcdctl(targets, "endpoint", "hashkv").splitlines()
+    assert len({line.split(", ")[1] for line in hashes}) == 1
+    assert etcdctl(targets, "endpoint", "health").count("is healthy") == 3
 
     # A fourth learns, and gets a vote in place of the third.
     url = f"http://127.0.0.1:{free_port()}"
