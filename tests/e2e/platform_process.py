@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 
 T = TypeVar("T")
 
