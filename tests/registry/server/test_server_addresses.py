@@ -37,7 +37,8 @@ def test_every_form() -> None:
     ("text", "problem"),
     [
         ("", "give at least one URL"),
-        ("https://127.0.0.1:1", "asks for TLS"),
+        ("ftp://127.0.0.1:1", "not of the form"),
+        ("unixs:", "path of 1 to 107"),
         ("127.0.0.1:2379", "not of the form"),
         ("http://127.0.0.1", "not of the form"),
         ("http://127.0.0.1:1/path", "not of the form"),

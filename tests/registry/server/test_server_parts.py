@@ -153,7 +153,15 @@ def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
     ("arguments", "code", "line"),
     [
         (["--max-txn-ops=0"], 64, "--max-txn-ops: is 0; give 1 to 1000000"),
-        (["--initial-cluster-state=existing"], 64, "--initial-cluster-state: 'existing' is not"),
+        (["--initial-cluster-state=old"], 64, "--initial-cluster-state: is 'old'; give new or"),
+        (["--no-pre-vote"], 64, "--no-pre-vote: it is always on"),
+        (
+            ["--listen-client-urls=http://0.0.0.0:0"],
+            64,
+            "--listen-client-urls: http://0.0.0.0:0 can be reached from other machines",
+        ),
+        (["--listen-client-urls=https://127.0.0.1:0"], 64, "--cert-file: is needed to listen"),
+        (["--listen-peer-urls=https://127.0.0.1:0"], 64, "--peer-cert-file: is needed to listen"),
         (["--auto-compaction-mode=age"], 64, "--auto-compaction-mode: 'age' is unknown; give"),
         (
             ["--auto-compaction-retention=1d"],

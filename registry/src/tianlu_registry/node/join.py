@@ -38,7 +38,7 @@ async def origin_in_existing_cluster(config: NodeConfig) -> Origin:
     urls = [url for name, urls in config.members().items() if name != config.name for url in urls]
     if not urls:
         raise InvalidArgument(
-            "initial_cluster",
+            "--initial-cluster",
             "names no other member; to join a cluster that exists, name its members as well",
         )
     deadline = asyncio.get_running_loop().time() + JOIN_SECONDS
@@ -78,7 +78,7 @@ def _origin(config: NodeConfig, answer: MemberListResponse) -> Origin:
                 ),
             )
     raise InvalidArgument(
-        "peer_urls",
+        "--initial-advertise-peer-urls",
         f"{','.join(config.peer_urls)} is no member's of the cluster "
         f"{answer.header.cluster_id:x}; add it first: tianlu cluster member add {config.name} "
         f"--peer-urls {','.join(config.peer_urls)}",

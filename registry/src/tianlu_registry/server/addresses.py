@@ -32,11 +32,12 @@ class TcpAddress:
 
     host: str
     port: int
+    is_tls: bool = False
 
     @property
     def url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{'https' if self.is_tls else 'http'}://{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +45,19 @@ class UnixAddress:
     """An absolute path of a Unix socket."""
 
     path: Path
+    is_tls: bool = False
 
     @property
     def url(self) -> str:
-        return f"unix:{self.path}"
+        return f"{'unixs' if self.is_tls else 'unix'}:{self.path}"
 
 
 Address = TcpAddress | UnixAddress
 
 
 def parse_listen_urls(flag: str, text: str) -> tuple[Address, ...]:
-    """Return the addresses of a comma-separated list of ``http://host:port`` and ``unix:path``.
+    """Return the addresses of a comma-separated list of ``http://host:port``, ``https://host:port``,
+    ``unix:path`` and ``unixs:path``.
 
     Args:
         flag: the flag's name, for the error.
@@ -79,33 +82,32 @@ def _kernel_chooses(address: Address) -> bool:
 
 
 def _parse_listen_url(flag: str, url: str) -> Address:
-    if url.startswith("unix:"):
+    if url.startswith(("unix:", "unixs:")):
         return _unix_address(flag, url)
-    if url.startswith("https:"):
-        raise CannotStart(
-            f"{flag}: {url} asks for TLS, which this version serves at the gateway only; use http://",
-            EXIT_USAGE,
-        )
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise CannotStart(f"{flag}: {url} is not a URL: {error}", EXIT_USAGE) from error
-    if parts.scheme != "http" or not host or port is None or parts.path not in ("", "/"):
+    is_web = parts.scheme in ("http", "https")
+    if not is_web or not host or port is None or parts.path not in ("", "/"):
         raise CannotStart(
-            f"{flag}: {url} is not of the form http://host:port or unix:/path", EXIT_USAGE
+            f"{flag}: {url} is not of the form http://host:port, https://host:port, unix:/path or "
+            "unixs:/path",
+            EXIT_USAGE,
         )
-    return TcpAddress(_numeric_host(flag, url, host), port)
+    return TcpAddress(_numeric_host(flag, url, host), port, parts.scheme == "https")
 
 
 def _unix_address(flag: str, url: str) -> UnixAddress:
-    text = url.removeprefix("unix:").removeprefix("//")
+    scheme, _, rest = url.partition(":")
+    text = rest.removeprefix("//")
     path = Path(text).absolute()
     if not text or len(os.fsencode(path)) > UNIX_PATH_BYTES_MAX:
         raise CannotStart(
             f"{flag}: {url} needs a path of 1 to {UNIX_PATH_BYTES_MAX} bytes", EXIT_USAGE
         )
-    return UnixAddress(path)
+    return UnixAddress(path, scheme == "unixs")
 
 
 def _numeric_host(flag: str, url: str, host: str) -> str:

@@ -2,7 +2,9 @@
 
 One static listener with one pyvoy filter: each filter instance would be an event loop and an
 application of its own (research note: several listeners make several loops sharing one state).
-Further addresses are `additional_addresses` of that listener.
+Further addresses are `additional_addresses` of that listener. TLS has a listener of its own, which
+passes requests on to that one through a Unix socket: a filter chain with TLS beside the one without
+would be a second filter instance.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tianlu_registry.server.addresses import Address, TcpAddress, UnixAddress
+from tianlu_registry.server.relay import SECRET_HEADER
 
 STREAMS_PER_CONNECTION_MAX = 100_000
 """Watches of one client connection beyond which HTTP/2 holds new ones back."""
@@ -23,6 +26,8 @@ KEEPALIVE_TIMEOUT_SECONDS = 10
 """A connection whose peer answers no ping for so long is closed, and its watches with it."""
 
 LISTENER_NAME = "clients"
+TLS_LISTENER_NAME = "tls_clients"
+RELAY_CLUSTER = "application"
 _TYPE = "type.googleapis.com/envoy.extensions.filters"
 
 
@@ -35,26 +40,70 @@ class EnvoyPlan:
         addresses: where clients connect; at least one.
         probe_socket: Unix socket for the launcher, served by the same application.
         admin_socket: Unix socket of Envoy's admin interface.
+        tls: how TLS addresses are served; None if there are none.
     """
 
     app: str
     addresses: tuple[Address, ...]
     probe_socket: Path
     admin_socket: Path
+    tls: TlsPlan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TlsPlan:
+    """How TLS is ended.
+
+    Attributes:
+        transport_socket: Envoy's configuration of it.
+        relay_socket: Unix socket by which requests go on.
+        secret: tells the application that a request came that way.
+    """
+
+    transport_socket: dict[str, Any]
+    relay_socket: Path
+    secret: str
 
 
 def bootstrap(plan: EnvoyPlan) -> dict[str, Any]:
     """Return the bootstrap for Envoy's ``--config-path``, ready for JSON."""
-    first, *others = (*plan.addresses, UnixAddress(plan.probe_socket))
-    listener = {
-        "name": LISTENER_NAME,
+    plain = [address for address in plan.addresses if not address.is_tls]
+    plain.append(UnixAddress(plan.probe_socket))
+    if plan.tls is None:
+        resources = {"listeners": [_listener(LISTENER_NAME, plain, _application(plan.app))]}
+    else:
+        plain.append(UnixAddress(plan.tls.relay_socket))
+        secured = [address for address in plan.addresses if address.is_tls]
+        # What the TLS listener says of the client has to arrive: see `relay`.
+        application = {
+            **_application(plan.app),
+            "forward_client_cert_details": "ALWAYS_FORWARD_ONLY",
+        }
+        tls_listener = _listener(TLS_LISTENER_NAME, secured, _relaying(plan.tls))
+        tls_listener["filter_chains"][0]["transport_socket"] = plan.tls.transport_socket
+        resources = {
+            "listeners": [_listener(LISTENER_NAME, plain, application), tls_listener],
+            "clusters": [_relay_cluster(plan.tls.relay_socket)],
+        }
+    return {
+        "node": {"id": "registry", "cluster": "tianlu"},  # the secrets' source asks for them
+        "admin": {"address": _address(UnixAddress(plan.admin_socket))},
+        "static_resources": resources,
+    }
+
+
+def _listener(name: str, addresses: list[Address], manager: dict[str, Any]) -> dict[str, Any]:
+    first, *others = addresses
+    typed = {
+        "@type": f"{_TYPE}.network.http_connection_manager.v3.HttpConnectionManager",
+        **manager,
+    }
+    http = {"name": "envoy.filters.network.http_connection_manager", "typed_config": typed}
+    return {
+        "name": name,
         "address": _address(first),
         "additional_addresses": [{"address": _address(address)} for address in others],
-        "filter_chains": [{"filters": [_connection_manager(plan.app)]}],
-    }
-    return {
-        "admin": {"address": _address(UnixAddress(plan.admin_socket))},
-        "static_resources": {"listeners": [listener]},
+        "filter_chains": [{"filters": [http]}],
     }
 
 
@@ -64,28 +113,100 @@ def _address(address: Address) -> dict[str, Any]:
     return {"pipe": {"path": str(address.path), "mode": 0o660}}
 
 
-def _connection_manager(app: str) -> dict[str, Any]:
+def _connection_manager(name: str) -> dict[str, Any]:
+    """Return what both listeners do alike."""
     return {
-        "name": "envoy.filters.network.http_connection_manager",
-        "typed_config": {
-            "@type": f"{_TYPE}.network.http_connection_manager.v3.HttpConnectionManager",
-            "stat_prefix": LISTENER_NAME,
-            "http_filters": [_pyvoy_filter(app)],
-            "route_config": {"virtual_hosts": [{"name": "registry", "domains": ["*"]}]},
-            # A watch may be silent for hours; dead peers are found by keepalive instead.
-            "stream_idle_timeout": "0s",
-            "http2_protocol_options": {
-                "max_concurrent_streams": STREAMS_PER_CONNECTION_MAX,
-                "connection_keepalive": {
-                    "interval": f"{KEEPALIVE_INTERVAL_SECONDS}s",
-                    "timeout": f"{KEEPALIVE_TIMEOUT_SECONDS}s",
-                },
+        "stat_prefix": name,
+        # A watch may be silent for hours; dead peers are found by keepalive instead.
+        "stream_idle_timeout": "0s",
+        "http2_protocol_options": {
+            "max_concurrent_streams": STREAMS_PER_CONNECTION_MAX,
+            "connection_keepalive": {
+                "interval": f"{KEEPALIVE_INTERVAL_SECONDS}s",
+                "timeout": f"{KEEPALIVE_TIMEOUT_SECONDS}s",
             },
-            # The peer is whoever connected, whatever a header says.
-            "use_remote_address": True,
-            "skip_xff_append": True,
-            "generate_request_id": False,
-            "server_header_transformation": "PASS_THROUGH",
+        },
+        # The peer is whoever connected, whatever a header says.
+        "use_remote_address": True,
+        "generate_request_id": False,
+        "server_header_transformation": "PASS_THROUGH",
+    }
+
+
+def _application(app: str) -> dict[str, Any]:
+    return {
+        **_connection_manager(LISTENER_NAME),
+        "skip_xff_append": True,
+        "http_filters": [_pyvoy_filter(app)],
+        "route_config": {"virtual_hosts": [{"name": "registry", "domains": ["*"]}]},
+    }
+
+
+def _relaying(tls: TlsPlan) -> dict[str, Any]:
+    route = {"cluster": RELAY_CLUSTER, "timeout": "0s"}
+    return {
+        **_connection_manager(TLS_LISTENER_NAME),
+        "forward_client_cert_details": "SANITIZE_SET",
+        "set_current_client_cert_details": {"subject": True},
+        "http_filters": [
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {
+                    "@type": f"{_TYPE}.http.router.v3.Router",
+                    "suppress_envoy_headers": True,
+                },
+            }
+        ],
+        "route_config": {
+            "request_headers_to_add": [
+                {
+                    "header": {"key": SECRET_HEADER, "value": tls.secret},
+                    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+                }
+            ],
+            "virtual_hosts": [
+                {
+                    "name": "registry",
+                    "domains": ["*"],
+                    "routes": [{"match": {"prefix": "/"}, "route": route}],
+                }
+            ],
+        },
+    }
+
+
+def _relay_cluster(socket: Path) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": _address(UnixAddress(socket))}}
+    unlimited = 1_000_000  # the clients' own limits count
+    return {
+        "name": RELAY_CLUSTER,
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "load_assignment": {
+            "cluster_name": RELAY_CLUSTER,
+            "endpoints": [{"lb_endpoints": [endpoint]}],
+        },
+        "circuit_breakers": {
+            "thresholds": [
+                {
+                    "max_connections": unlimited,
+                    "max_pending_requests": unlimited,
+                    "max_requests": unlimited,
+                }
+            ]
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": (
+                    "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+                ),
+                "use_downstream_protocol_config": {
+                    "http_protocol_options": {},
+                    "http2_protocol_options": {
+                        "max_concurrent_streams": STREAMS_PER_CONNECTION_MAX
+                    },
+                },
+            }
         },
     }
 

@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tianlu_registry.server.addresses import Address
-from tianlu_registry.server.bootstrap import EnvoyPlan, bootstrap
+from tianlu_registry.server.bootstrap import EnvoyPlan, TlsPlan, bootstrap
 from tianlu_registry.server.child import Child, child_environment
+from tianlu_registry.server.client_tls import ClientTls, SecretFiles, transport_socket
 from tianlu_registry.server.local_http import request
 from tianlu_registry.server.supervision import (
     Backoff,
@@ -36,6 +37,9 @@ _log = logging.getLogger(__name__)
 
 TOKEN_VARIABLE = "TIANLU_LAUNCHER_TOKEN"  # noqa: S105 - the variable's name
 """Environment variable with which the child knows its launcher's requests from a stranger's."""
+
+RELAY_SECRET_VARIABLE = "TIANLU_TLS_RELAY_SECRET"  # noqa: S105 - the variable's name
+"""Environment variable with which the child knows what its TLS listener says; empty without one."""
 
 TOKEN_HEADER = "x-tianlu-launcher"  # noqa: S105 - the header's name
 ALIVE_PATH = "/-/alive"
@@ -56,6 +60,7 @@ class LaunchPlan:
         environment: what the child's environment has beyond ours.
         log_level: debug, info, warn or error.
         limits: see there.
+        tls: for TLS addresses; checked. None if there are none.
     """
 
     app: str
@@ -63,6 +68,7 @@ class LaunchPlan:
     environment: Mapping[str, str] = field(default_factory=dict)
     log_level: str = "info"
     limits: Limits = field(default_factory=Limits)
+    tls: ClientTls | None = None
 
 
 class Launcher:
@@ -80,6 +86,8 @@ class Launcher:
         self._stop_asked = asyncio.Event()
         self._ever_served = False
         self._token = secrets.token_hex(16)
+        self._relay_secret = secrets.token_hex(16) if plan.tls is not None else ""
+        self._secret_files: SecretFiles | None = None
 
     def stop(self) -> None:
         """Ask for the end: drain, stop the child, return from `run`."""
@@ -94,7 +102,13 @@ class Launcher:
         Raises:
             CannotStart: there is no shared libpython.
         """
-        environment = child_environment({**self._plan.environment, TOKEN_VARIABLE: self._token})
+        environment = child_environment(
+            {
+                **self._plan.environment,
+                TOKEN_VARIABLE: self._token,
+                RELAY_SECRET_VARIABLE: self._relay_secret,
+            }
+        )
         directory = Path(tempfile.mkdtemp(prefix="tianlu-registry-"))
         try:
             with _stop_on_signals(self.stop):
@@ -108,6 +122,7 @@ class Launcher:
             addresses=self._plan.addresses,
             probe_socket=directory / "probe.sock",
             admin_socket=directory / "admin.sock",
+            tls=self._tls_plan(directory),
         )
         config_path = _write_bootstrap(directory, plan)
         backoff = Backoff(self._plan.limits)
@@ -127,6 +142,15 @@ class Launcher:
                 await asyncio.wait_for(self._stop_asked.wait(), pause)
             if self._stop_asked.is_set():
                 return _EXIT_OK
+
+    def _tls_plan(self, directory: Path) -> TlsPlan | None:
+        tls = self._plan.tls
+        if tls is None:
+            return None
+        self._secret_files = SecretFiles(tls, directory)
+        return TlsPlan(
+            transport_socket(tls, self._secret_files), directory / "relay.sock", self._relay_secret
+        )
 
     async def _run_child(
         self, plan: EnvoyPlan, config_path: Path, environment: Mapping[str, str]
@@ -165,6 +189,8 @@ class Launcher:
                 _log.info("node_serving pid=%d seconds=%.2f", child.pid, time.monotonic() - started)
                 self._tell_serving(plan.admin_socket)
             health = health.after_probe(answered)
+            if self._secret_files is not None:
+                self._secret_files.refresh()
             if health.failures:
                 _log.warning("node_silent pid=%d probes=%d", child.pid, health.failures)
             await asyncio.sleep(limits.probe_interval if health.served else _STARTING_PROBE_SECONDS)
