@@ -41,6 +41,10 @@ def main() -> int:
 def _one(arguments: argparse.Namespace, name: str, seed: int) -> bool:
     """Run one scenario; return whether all was well."""
     print(f"seed {seed}: {arguments.system}, {name}, {arguments.seconds:.0f} s", flush=True)
+    reason = SCENARIOS[name].why_not_here() if name in SCENARIOS else None
+    if reason is not None:
+        print(f"skipped: {reason}", flush=True)
+        return True
     directory = Path(tempfile.mkdtemp(prefix=f"tianlu-cluster-{name}-", dir=arguments.directory))
     began = time.monotonic()
     if name == "kills":

@@ -27,6 +27,8 @@ from cluster.processes import wait_for
 from cluster.revisions import Event
 from cluster.watches import Watcher
 
+from tianlu._proto.etcd import rpc_pb2
+
 WORKERS, WATCHERS, TENANTS, LOCKERS = 6, 3, 2, 2
 LEASES_GONE_SECONDS = 90.0
 """Until an abandoned key must be gone: a lease is of seconds, a slow machine adds the rest."""
@@ -179,6 +181,7 @@ def prove(
                 load.wait_all_answered()
                 load.stop_writing()
                 accounts = _accounts(run)
+                verdict.violations += _other_hashes(cluster)
             except TimeoutError as error:
                 verdict.violations.append(f"not well again: {error}")
                 load.stop_writing()
@@ -212,6 +215,25 @@ def _accounts(run: Run) -> dict[int, list[Event]]:
         number: watches.account(cluster.network.address(number), load.prefix, fence.revision)
         for number in cluster.running()
     }
+
+
+def _other_hashes(cluster: Cluster) -> list[str]:
+    """Return how members differ in the hash of their whole state, this proof's keys and others."""
+    revision = cluster.ask_until_answered(lambda client: client.get("health")).revision
+    request = rpc_pb2.HashKVRequest(revision=revision)
+    hashes: dict[int, tuple[int, int]] = {}
+
+    def ask() -> bool:
+        for number in set(cluster.running()) - set(hashes):
+            with contextlib.suppress(CallFailed):  # it may not have that revision yet
+                answer = cluster.client(number).call("Maintenance/HashKV", request, 60)
+                hashes[number] = (answer.hash, answer.compact_revision)
+        return set(cluster.running()) <= set(hashes)
+
+    wait_for("hashes", ask, HEALTH_SECONDS)
+    if len(set(hashes.values())) == 1:
+        return []
+    return [f"hash and compact revision at revision {revision} differ: {hashes}"]
 
 
 def _wait_leases_gone(run: Run) -> None:

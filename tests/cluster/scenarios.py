@@ -10,15 +10,22 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from cluster.histories import now
+from cluster.netns import NetworkUnusable
 from cluster.proof import Run
+
+from tianlu._proto.etcd import rpc_pb2
 
 CLOCK_JUMP_SECONDS = 100_000
 """More than a day: enough for any lease to have ended by a clock that is believed."""
 
 STATUS_OF_AN_ORDERLY_END = (0, -15)
 """After SIGTERM: etcd dies of the signal itself once it has cleaned up."""
+
+
+_KEYS_A_TXN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,7 @@ class Scenario:
         snapshot_count: entries between raft snapshots: few, so that members come back to a log
             that is gone; 0 for the system's default.
         exits_allowed: whether members may end by themselves, as on a full disk.
+        time_namespaces: whether the kernel must have them.
     """
 
     faults: Callable[[Run], None]
@@ -40,6 +48,13 @@ class Scenario:
     disk_megabytes: int = 0
     snapshot_count: int = 0
     exits_allowed: bool = False
+    time_namespaces: bool = False
+
+    def why_not_here(self) -> str | None:
+        """Return why it cannot run on this machine; None when it can."""
+        if self.time_namespaces and not Path("/proc/self/ns/time").exists():
+            return "this kernel has no time namespaces"
+        return None
 
 
 def calm(run: Run) -> None:
@@ -80,7 +95,7 @@ def pause_leader(run: Run) -> None:
         leader = run.cluster.wait_leader()
         run.say(f"pause {leader}")
         run.cluster.pause(leader)
-        run.rest(1.0, 7.0)
+        run.rest(1.0, 10.0)
         run.cluster.resume(leader)
         run.rest(1.0, 3.0)
         run.cluster.wait_healthy()
@@ -147,8 +162,12 @@ def lossy(run: Run) -> None:
         share = run.draw.choice((0.02, 0.1, 0.3))
         slow = run.draw.sample(list(run.cluster.members), run.draw.randint(0, 2))
         run.cluster.network.lose(share)
-        means = run.cluster.network.slow(*slow) if slow else ""
-        run.say(f"lose {share:.0%}, slow {slow} {means}")
+        run.say(f"lose {share:.0%}, slow {slow}")
+        if slow:
+            try:
+                run.say(run.cluster.network.slow(*slow))
+            except NetworkUnusable as error:
+                run.say(f"not slow: {error}")
         run.rest(3.0, 8.0)
         run.cluster.network.heal()
         run.rest(0.5, 2.0)
@@ -224,6 +243,51 @@ def wipe(run: Run) -> None:
         run.rest(1.0, 3.0)
 
 
+def catch_up(run: Run) -> None:
+    """A member catches up with a state of some size, and is disturbed while it does."""
+    _fill(run, keys=60_000)
+    while run.goes_on():
+        victim = run.pick()
+        run.say(f"wipe {victim}")
+        run.kill(victim)
+        run.cluster.wait_leader()
+        run.cluster.remove(victim)
+        run.cluster.join(victim)
+        run.rest(0.5, 4.0)
+        disturbance = run.draw.choice(
+            ("kill it", "kill the leader", "cut it off", "lose", "pause it")
+        )
+        run.say(disturbance)
+        match disturbance:
+            case "kill it":
+                run.kill(victim)
+            case "kill the leader":
+                run.kill(run.cluster.wait_leader())
+            case "cut it off":
+                run.cluster.network.isolate(victim)
+            case "lose":
+                run.cluster.network.lose(0.1)
+            case _:
+                run.cluster.pause(victim)
+        run.rest(0.5, 4.0)
+        run.cluster.network.heal()
+        run.cluster.revive()
+        run.cluster.wait_healthy()
+
+
+def _fill(run: Run, keys: int) -> None:
+    """Put keys of 500 bytes, as fast as they are taken."""
+    for first in range(0, keys, _KEYS_A_TXN):
+        puts = [
+            rpc_pb2.RequestOp(
+                request_put=rpc_pb2.PutRequest(key=b"fill/%08d" % number, value=b"x" * 500)
+            )
+            for number in range(first, first + _KEYS_A_TXN)
+        ]
+        request = rpc_pb2.TxnRequest(success=puts)
+        run.cluster.ask_until_answered(lambda client, r=request: client.call("KV/Txn", r, 20))
+
+
 def everything(run: Run) -> None:
     """Kills, pauses, cuts and losses in any order, of any members, at once."""
     cluster = run.cluster
@@ -281,9 +345,10 @@ SCENARIOS = {
     "one-way": Scenario(one_way),
     "lossy": Scenario(lossy),
     "full-disk": Scenario(full_disk, disk_megabytes=320, exits_allowed=True),
-    "clock-jump": Scenario(clock_jump),
+    "clock-jump": Scenario(clock_jump, time_namespaces=True),
     "rolling-restart": Scenario(rolling_restart),
     "membership": Scenario(membership, spare=2, snapshot_count=_SNAPSHOTS_OFTEN),
     "wipe": Scenario(wipe, snapshot_count=_SNAPSHOTS_OFTEN),
+    "catch-up": Scenario(catch_up, snapshot_count=_SNAPSHOTS_OFTEN),
     "everything": Scenario(everything, snapshot_count=_SNAPSHOTS_OFTEN),
 }
