@@ -17,7 +17,7 @@ from tianlu_registry.mvcc.key_index import KeyIndex
 from tianlu_registry.mvcc.types import WatchSpec
 from tianlu_registry.mvcc.watch import WatchHub
 from tianlu_registry.node.leases import LeaseKeeper
-from tianlu_registry.raft import ForwardedProposal, Role
+from tianlu_registry.raft import ForwardedProposal, Role, SoftState
 from tianlu_registry.raft.raft import Raft
 from tianlu_registry.simulation.backend import MemoryBackend, Saved
 from tianlu_registry.simulation.network import Network
@@ -126,6 +126,31 @@ def keep_alive_by_a_deposed_leader(
     self: Service, lease_id: int, answered: Callable[[int], None]
 ) -> None:
     self._renew(lease_id, answered)
+
+
+@mutation((Lessor, "is_checkpointed"))
+def keep_alive_over_a_checkpoint(self: Lessor, lease_id: int) -> bool:
+    return False
+
+
+_on_soft_state = Service.on_soft_state
+
+
+@mutation((Service, "on_soft_state"))
+def count_leases_before_the_log_is_applied(self: Service, state: SoftState) -> None:
+    _on_soft_state(self, state)
+    if state.role is Role.LEADER and not self._keeper.leads:
+        self._promote()
+
+
+_propose = Service.propose
+
+
+@mutation((Service, "propose"))
+def end_a_lease_again_in_a_later_term(
+    self: Service, kind: Any, request: Any, answered: Any, *, is_repeated: bool = True
+) -> int | None:
+    return _propose(self, kind, request, answered, is_repeated=True)
 
 
 _revoke = Lessor.revoke
