@@ -90,7 +90,7 @@ def test_json_gateway(http: httpx.Client) -> None:
         ("kv/range", b'{"key":"YQ==","revision":99999}', 400, 11, "required revision is a future"),
         ("kv/put", b'{"key":"' + b"YWFh" * 600_000 + b'"}', 400, 3, "request is too large"),
         ("kv/put", b" " * 3_500_000, 429, 8, "body: is longer than"),
-        ("auth/enable", b"{}", 501, 12, "is not implemented"),
+        ("auth/enable", b"{}", 400, 9, "etcdserver: root user does not exist"),
         ("nothing", b"{}", 404, 5, "path: /v3/nothing is not served here"),
     ],
 )
