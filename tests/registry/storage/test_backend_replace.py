@@ -183,12 +183,12 @@ def test_after_replacing_commits_go_on(tmp_path: Path) -> None:
 
 
 def test_a_copy_larger_than_the_map_fits(tmp_path: Path) -> None:
-    path = copy_of(tmp_path, 500, b"x" * 4000, count=20_000)
+    path = copy_of(tmp_path, 500, b"x" * 4000, count=2000)
     backend = LmdbBackend.open(tmp_path / "db", map_bytes=4 << 20)
     backend.replace(StagedSnapshot.open(path))
-    fill(backend, 20_001, 40_000, b"y" * 4000)
+    fill(backend, 2001, 12_000, b"y" * 4000)
     backend.commit(501, 3)
-    assert len(list(backend.scan(*ALL))) == 40_000
+    assert len(list(backend.scan(*ALL))) == 12_000
     backend.close()
 
 
