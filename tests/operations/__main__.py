@@ -2,7 +2,7 @@
 
     cd tests && python -m operations
 
-Takes a minute or two. Between the pages the things happen that they are for: a host dies, then two.
+Takes two minutes on a quiet machine. Between the pages the things happen that they are for: a host dies, then two.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ COURSE: tuple[str | tuple[int, ...], ...] = (
     "full-disk",
     (2, 3),
     "disaster-recovery",
+    "client-tls",
 )
 """Pages, and the hosts that lose their power between them."""
 

@@ -19,7 +19,15 @@ from operations.pages import PAGES, REPOSITORY, Hosts, blocks_of, first_missing
 from tianlu._cli.root import subcommands
 from tianlu_registry.cli import app as registry_app
 
-HOW_TOS = ("three-hosts", "replace-a-member", "disaster-recovery", "upgrade", "full-disk", "doctor")
+HOW_TOS = (
+    "three-hosts",
+    "client-tls",
+    "replace-a-member",
+    "disaster-recovery",
+    "upgrade",
+    "full-disk",
+    "doctor",
+)
 UNIT = REPOSITORY / "deploy/systemd/tianlu-registry.service"
 EXAMPLE = REPOSITORY / "deploy/systemd/registry.env.example"
 
