@@ -34,6 +34,7 @@ PAGES = {
     "gateway": ("gateway.md", "mesher.md"),
     "mesher": ("mesher.md",),
     "registry": ("registry.md",),
+    "sim": ("simulation.md",),
 }
 """Where a subcommand's flags are explained."""
 
@@ -42,6 +43,7 @@ INTERNAL = {
     "TIANLU_FRONTEND_INPUTS",  # from the console's build to its bundler
     "TIANLU_LAUNCHER_TOKEN",  # from the registry's launcher to its child
     "TIANLU_REGISTRY_SETTINGS",  # the same
+    "TIANLU_TLS_RELAY_SECRET",  # the same
 }
 """Variables that nobody sets by hand."""
 

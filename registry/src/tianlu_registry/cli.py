@@ -73,7 +73,8 @@ class LogLevel(StrEnum):
 
 def _option(flag: str, text: str, panel: str) -> object:
     """Return a flag that can also be given as ``TIANLU_<FLAG>``."""
-    variable = "TIANLU_" + flag.removeprefix("--").replace("-", "_").upper()
+    name = flag.partition("/")[0].removeprefix("--")
+    variable = "TIANLU_" + name.replace("-", "_").upper()
     return typer.Option(flag, help=text, envvar=variable, rich_help_panel=panel)
 
 

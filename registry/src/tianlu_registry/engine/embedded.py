@@ -10,7 +10,6 @@ from typing import Any, Final, TypeVar
 from tianlu._proto.etcd.rpc_pb2 import (
     NOSPACE,
     AlarmMember,
-    AlarmType,
     CompactionRequest,
     CompactionResponse,
     DeleteRangeRequest,
@@ -156,7 +155,6 @@ class EmbeddedStore:
         return LeaseKeepAliveResponse(header=header, ID=lease_id, TTL=ttl_seconds)
 
     async def lease_time_to_live(self, request: LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse:
-        await self._node.read()
         self._check_runs()
         response = await self._node.others.leases.time_to_live(request)
         response.header.CopyFrom(self.header())
@@ -213,15 +211,9 @@ class EmbeddedStore:
         return [*alarms, own] if is_new else alarms
 
     def _errors(self) -> tuple[str, ...]:
-        """Return the alarms: this member's own trouble in words, that of others by their number."""
-        node = self._node
-        own = node.space.alarm
-        raised = tuple(
-            f"{AlarmType.Name(alarm.kind)}: raised by member {alarm.member:x}"
-            for alarm in node.machine.cluster.alarms
-            if own is None or alarm != (node.identity.member_id, NOSPACE)
-        )
-        return (own, *raised) if own is not None else raised
+        """Return this member's own trouble in words."""
+        own = self._node.space.alarm
+        return () if own is None else (own,)
 
     def _propose(
         self, kind: CommandKind, request: PlainRequest, payload: bytes

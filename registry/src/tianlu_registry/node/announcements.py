@@ -61,6 +61,14 @@ class Announcements:
             alarm = AlarmRequest(action=action, memberID=self._own_id, alarm=NOSPACE)
             self._propose_once(CommandKind.ALARM, alarm)
 
+    async def publish(self) -> None:
+        """Say this member's name and client URLs, and return when the log has it; or when that
+        failed, for `tick` to try again."""
+        self.tick()
+        answered = self._under_way.get(CommandKind.MEMBER_PUBLISH)
+        if answered is not None:
+            await asyncio.wait([answered])
+
     async def raise_corrupt(self, member: MemberId) -> None:
         """Say of a member that its state is not what the log says.
 

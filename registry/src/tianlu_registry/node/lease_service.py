@@ -148,6 +148,8 @@ class LeaseService:
         return b"".join(map(_NUMBER.pack, ttls))
 
     async def _on_time_to_live(self, payload: bytes) -> bytes:
+        # A follower may have applied, and answered for, what its leader has only committed.
+        await self._read()
         request = LeaseTimeToLiveRequest.FromString(payload)
         response = LeaseTimeToLiveResponse(ID=request.ID, TTL=NO_SUCH_LEASE)
         lease = self._lessor.lookup(request.ID)

@@ -427,6 +427,8 @@ class Node:
             except Unavailable:
                 await asyncio.sleep(self.config.tick_seconds)
                 continue
+            # Who asks this member who the members are shall hear where to reach it.
+            await self.others.announcements.publish()
             if not self._ready.done():
                 self._ready.set_result(None)
                 self.compaction.start()
