@@ -168,7 +168,14 @@ class RegistryApp:
         tokens = make_tokens(
             settings.auth_token, simple_ttl_seconds=settings.auth_token_ttl_seconds
         )
-        return Entrance(engine.store, engine.cluster, engine.auth, tokens)
+        return Entrance(
+            engine.store,
+            engine.cluster,
+            engine.auth,
+            tokens,
+            # Without the relay nobody takes away what clients have made up.
+            client_certificates=settings.client_certificates and self._relay is not None,
+        )
 
     def _compose(self, engine: Engine, governance: Governance, entrance: Entrance | None) -> Apis:
         """Put the APIs together over `engine`, for callers behind `entrance`."""

@@ -414,6 +414,7 @@ def _serve(
             progress_interval_seconds=progress_interval_seconds,
             auth_token=auth_token[0],
             auth_token_ttl_seconds=float(auth_token[1]),
+            client_certificates=has_tls and tls.client_cert_auth,
             log_level=log_level,
         )
         plan = LaunchPlan(

@@ -24,6 +24,7 @@ class RegistrySettings:
             they are.
         auth_token: kind of token that callers are known by; see `authn.options`.
         auth_token_ttl_seconds: how long an unused simple token lives.
+        client_certificates: clients are known by certificates that the TLS listener has verified.
         log_level: debug, info, warn or error.
     """
 
@@ -33,6 +34,7 @@ class RegistrySettings:
     progress_interval_seconds: float = 600.0
     auth_token: str = "simple"  # noqa: S105 - the name of a kind
     auth_token_ttl_seconds: float = 300.0
+    client_certificates: bool = False
     log_level: str = "info"
 
     def to_json(self) -> str:
