@@ -45,7 +45,7 @@ Until = Callable[..., Awaitable[None]]
 def until() -> Until:
     """Wait until a condition holds; fail after some seconds, saying what was waited for."""
 
-    async def wait(condition: Callable[[], object], what: str, seconds: float = 15.0) -> None:
+    async def wait(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds
         while True:
             held = condition()

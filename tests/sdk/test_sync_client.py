@@ -19,7 +19,11 @@ from tianlu._portal import Portal
 @pytest.mark.parametrize("name", ["Client", "Mirror", "Registration", "Kv"])
 def test_faces_have_the_same_methods_and_arguments(name: str):
     source, face = getattr(tianlu, f"Async{name}"), getattr(tianlu, name)
-    internal = {"abandon", "bind_loop", "put", "session_id"} if name != "Kv" else set()
+    internal = (
+        {"abandon", "bind_loop", "is_same_as", "put", "removal", "session_id"}
+        if name != "Kv"
+        else set()
+    )
     for method in (one for one in dir(source) if not one.startswith("_")):
         if method in internal:
             assert not hasattr(face, method)
