@@ -2,7 +2,8 @@
 
     cd tests && python -m operations
 
-Takes two minutes on a quiet machine. Between the pages the things happen that they are for: a host dies, then two.
+Takes two minutes on a quiet machine. Between the pages the things happen that they are for: a host
+dies, then two.
 """
 
 from __future__ import annotations
