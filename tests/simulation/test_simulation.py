@@ -29,6 +29,16 @@ LEASES = {"leases": 4, "lease_units": 5, "watchers": 0, "request_units": 10, "sk
 PAUSES = {"pause_ticks_max": 40, "change_ticks": 0, "loss": 0.0}
 
 SUITED: dict[str, dict[str, Any]] = {
+    "vote_for_an_older_log": STORMY,
+    "recover_entries_that_were_replaced": STORMY,
+    "serve_a_read_before_the_first_commit": {**STORMY, "request_units": 4},
+    "never_send_a_lost_snapshot_again": {**STORMY, "save_ticks": 5, "keep_entries": 0},
+    "say_nothing_of_a_compaction": {
+        "watchers": 5,
+        "request_units": 10,
+        "lease_units": 0,
+        "fault_ticks": 6,
+    },
     "take_an_old_write_for_the_new_entries": {
         **STORMY,
         "disk_units_max": 20,
