@@ -129,3 +129,58 @@ async def test_a_failure_of_the_last_commit_is_raised(tmp_path: Path) -> None:
     harness.error = OSError(5, "Input/output error")
     with pytest.raises(StorageFailed, match="Input/output error"):
         await harness.committer.close(commit=True)
+
+
+class Work:
+    """Work on the file that takes until the test lets it end."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+        self.begun = threading.Event()
+        self.ended = False
+
+    def __call__(self) -> None:
+        self.begun.set()
+        self.may_end.wait(20)
+        self.ended = True
+
+
+async def test_a_second_holder_waits_for_the_work_of_the_first(tmp_path: Path) -> None:
+    harness = Harness(tmp_path)
+    committer, work = harness.committer, Work()
+    await committer.hold()
+    copying = asyncio.ensure_future(committer.run(work))
+    await until(work.begun.is_set)
+    harness.apply(1)
+    # It would replace the file that is being copied.
+    second = asyncio.ensure_future(committer.hold())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not second.done()
+    assert not harness.backend.is_committing
+    work.may_end.set()
+    await second
+    assert work.ended
+    assert harness.committed == [1]
+    await copying
+    committer.resume()
+    committer.resume()
+    await committer.close(commit=True)
+
+
+async def test_work_that_was_given_up_still_keeps_others_from_the_file(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, operations_max=1)
+    committer, work = harness.committer, Work()
+    await committer.hold()
+    copying = asyncio.ensure_future(committer.run(work))
+    await until(work.begun.is_set)
+    copying.cancel()
+    await asyncio.wait([copying])
+    committer.resume()
+    harness.apply(1)
+    await asyncio.sleep(0)
+    assert not harness.backend.is_committing
+    work.may_end.set()
+    await until(lambda: harness.committed == [1])
+    assert work.ended
+    await committer.close(commit=True)

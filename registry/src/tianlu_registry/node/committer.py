@@ -64,6 +64,7 @@ class Committer:
         self._running_bytes = 0
         self._closed = False
         self._held = 0
+        self._working: asyncio.Future[None] | None = None
         self._failure: Broken | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tianlu-db-commit")
 
@@ -92,7 +93,9 @@ class Committer:
         """Bring what was applied into the file, then commit nothing more until `resume`.
 
         Meanwhile the writes wait in memory, up to `STALL_FACTOR`; then applying pauses too. May be
-        called again while it is held; every call needs its `resume`.
+        called again while it is held; every call needs its `resume`. When it returns, and until
+        the caller's next await, nobody else works on the file: not what another holder has given
+        to `run` either.
         """
         self._held += 1
         try:
@@ -113,7 +116,11 @@ class Committer:
         """
         if self._closed:
             raise Stopped
-        await self._loop.run_in_executor(self._thread, work)
+        job = self._thread.submit(work)
+        # Not what the asker awaits: that ends with the asker, whatever the thread still does.
+        self._working = working = self._loop.create_future()
+        job.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._worked, working))
+        await asyncio.wrap_future(job)
 
     def resume(self) -> None:
         """End a `hold`."""
@@ -144,11 +151,20 @@ class Committer:
             raise self._failure
 
     async def _finished(self) -> None:
-        if self._running is not None:
-            await asyncio.wait([self._running])
+        """Wait until nothing uses the file. Looked at again after each wait: others wait too."""
+        while (busy := self._running or self._working) is not None:
+            await asyncio.wait([busy])
+
+    def _worked(self, working: asyncio.Future[None]) -> None:
+        working.set_result(None)
+        if self._working is working:
+            self._working = None
+            self._schedule()
 
     def _schedule(self, *, is_due: bool = False) -> None:
-        if self._running is not None or self._closed or self._held or not self._dirty:
+        if self._running is not None or self._working is not None:
+            return
+        if self._closed or self._held or not self._dirty:
             return
         if is_due or self._backend.pending_ops >= self._operations_max:
             self._start()
