@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from registry.raft.raft_bench_member import BenchMember, log_of, role_members
+from registry.raft.raft_bench_member import ELECTION_TICKS, BenchMember, log_of, role_members
 
 from tianlu_registry.errors import InvalidArgument, InvariantBroken
 from tianlu_registry.raft import (
@@ -143,3 +143,17 @@ def test_the_status_shows_what_a_leader_knows_of_its_peers():
     assert (learner.match, learner.recent_active, learner.is_learner) == (0, False, True)
     member.step(member.heartbeat(2, term=9))
     assert member.status.peers == {}
+
+
+def test_the_status_does_not_call_a_peer_silent_because_the_quorum_was_just_checked():
+    member = BenchMember(voters=3, log=log_of(1, 1))
+    member.become_leader()
+    term = member.status.term
+    seen = set()
+    for _ in range(3 * ELECTION_TICKS):
+        member.step(HeartbeatResponse(MemberId(1), MemberId(2), term))
+        member.tick()
+        seen.add(member.status.peers[2].recent_active)
+    assert member.status.role is Role.LEADER
+    assert seen == {True}
+    assert not member.status.peers[3].recent_active

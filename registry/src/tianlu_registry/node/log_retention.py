@@ -29,7 +29,8 @@ def releasable(
     up_to = max(committed - entries_kept, 0)
     if leader_status is not None:
         for peer in leader_status.peers.values():
-            position = peer.pending_snapshot or peer.match
+            # One that has just taken its first raft_snapshot has not acknowledged it yet.
+            position = peer.pending_snapshot or peer.match or peer.next - 1
             if peer.recent_active and position:
                 up_to = min(up_to, position)
     return Index(up_to)

@@ -267,7 +267,8 @@ class RawNode:
             next=progress.next,
             state=progress.state,
             in_flight=len(progress.inflights),
-            recent_active=progress.recent_active,
+            # Just after a check of the quorum nobody has been heard of since.
+            recent_active=progress.recent_active or progress.active_before,
             is_learner=progress.is_learner,
             pending_snapshot=progress.pending_snapshot
             if progress.state is ProgressState.SNAPSHOT

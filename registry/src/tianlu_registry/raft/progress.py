@@ -76,12 +76,14 @@ class Progress:
         state: see the module.
         paused: nothing more is sent until an answer to an append or a heartbeat.
         recent_active: heard of since the last check of the quorum.
+        active_before: heard of in the time between that check and the one before.
         commit_sent: newest commit index that the member has been told.
         pending_snapshot: in SNAPSHOT, the index of the one that is on its way.
         is_learner: receives entries, but counts in no majority.
     """
 
     __slots__ = (
+        "active_before",
         "commit_sent",
         "inflights",
         "is_learner",
@@ -99,6 +101,7 @@ class Progress:
         self.state = ProgressState.PROBE
         self.paused = False
         self.recent_active = False
+        self.active_before = False
         self.commit_sent = NO_INDEX
         self.pending_snapshot = NO_INDEX
         self.inflights = inflights

@@ -17,7 +17,8 @@ class PeerStatus:
         match: durable at the member and agreed upon up to here.
         next: the next entry to send.
         in_flight: unacknowledged messages.
-        recent_active: heard of within the last election timeout.
+        recent_active: heard of within the last election timeout; for one that fell silent it takes
+            up to two until this says so.
         pending_snapshot: index of the raft_snapshot on its way there; 0 if there is none.
         needs_snapshot: entries that it lacks have been compacted away; the log alone can no
             longer bring it up to date.

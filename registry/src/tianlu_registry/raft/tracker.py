@@ -89,7 +89,7 @@ class ProgressTracker:
         for member, progress in self.progress.items():
             if progress.recent_active:
                 active.add(member)
-            progress.recent_active = False
+            progress.active_before, progress.recent_active = progress.recent_active, False
         return self.quorum.contains_quorum(active)
 
     def _inflights(self) -> Inflights:
