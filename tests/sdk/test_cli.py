@@ -250,10 +250,18 @@ def test_entry_points_may_be_applications_or_functions(monkeypatch: pytest.Monke
     assert "From m:single." in runner.invoke(command, ["--help"]).stdout
 
 
+def leaves(command):
+    """Yield the commands of a group, and of the groups in it."""
+    for one in getattr(command, "commands", {}).values():
+        yield from leaves(one)
+    if not hasattr(command, "commands"):
+        yield command
+
+
 def test_every_command_teaches_with_an_example():
     for name in root._OWN:
         command = root.as_command(root.subcommands()[name].load(), name)
-        for one in getattr(command, "commands", {name: command}).values():
+        for one in leaves(command):
             assert one.help is not None
             assert "Examples:" in one.help, one.name
 
