@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tianlu_registry.node.lease_service import LeaseService
 from tianlu_registry.raft import MemberId
 
 ME = MemberId(1)
+SUCCESSOR = MemberId(2)
 
 
 class Leader:
@@ -28,9 +30,10 @@ class Leader:
         self.lessor.grant(7, 3600, 0.0)
         self.reads: list[asyncio.Future[None]] = []
         self.proposed: list[asyncio.Future[Any]] = []
+        self.leader_id = ME
         self.link = LeaderLink(
             loop,
-            leader_id=lambda: ME,
+            leader_id=lambda: self.leader_id,
             serves=lambda: True,
             own_id=ME,
             call=self._call,
@@ -41,7 +44,8 @@ class Leader:
         )
 
     async def _call(self, *_: object) -> bytes:
-        raise AssertionError("this member leads")
+        assert self.leader_id == SUCCESSOR, "this member leads"
+        return struct.pack("<q", 1234)
 
     def _propose(self, kind: CommandKind, request: Request) -> asyncio.Future[Any]:
         assert kind is CommandKind.LEASE_CHECKPOINT
@@ -99,3 +103,13 @@ async def test_who_has_no_lease_is_told_after_the_confirmation() -> None:
     await turns()
     leader.reads[0].set_result(None)
     assert await answer == 0
+
+
+async def test_who_is_deposed_while_it_waits_asks_its_successor() -> None:
+    leader = Leader()
+    answer = asyncio.ensure_future(leader.service.renew(7))
+    await turns()
+    leader.lessor.demote()
+    leader.leader_id = SUCCESSOR
+    leader.reads[0].set_result(None)
+    assert await answer == 1234

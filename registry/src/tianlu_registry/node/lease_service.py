@@ -7,6 +7,7 @@ turn of the loop travel to it together.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -17,7 +18,7 @@ from tianlu._proto.etcd.rpc_pb2 import (
     LeaseTimeToLiveRequest,
     LeaseTimeToLiveResponse,
 )
-from tianlu_registry.errors import LeaseNotFound, RegistryError, TooManyRequests
+from tianlu_registry.errors import LeaseNotFound, NoLeader, RegistryError, TooManyRequests
 from tianlu_registry.lease import Lessor
 from tianlu_registry.node.command import CommandKind, Request
 from tianlu_registry.node.leader_link import LeaderLink
@@ -81,7 +82,9 @@ class LeaseService:
             Unavailable: no leader answered in time.
         """
         if self._lessor.is_leader:
-            return await self._renew_here(lease_id)
+            # Deposed while it waited, it asks its successor.
+            with contextlib.suppress(NoLeader):
+                return await self._renew_here(lease_id)
         return await asyncio.shield(self._renew_there(lease_id))
 
     async def time_to_live(self, request: LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse:
