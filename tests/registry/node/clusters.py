@@ -113,6 +113,16 @@ class Members:
         number: int = response.member.ID
         return number
 
+    async def cut_log(self) -> None:
+        """Write until the leader has nothing left in its log of what was there before. It keeps
+        that for a while for a member that has just been heard of, and looks at each commit."""
+        index = self[await self.wait_leader()].node.applied_index
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while self[await self.wait_leader()].node.log_first_index <= index:
+            assert asyncio.get_running_loop().time() < deadline, "the log is not cut"
+            await self.put(await self.wait_leader(), b"cut_log")
+            await asyncio.sleep(0.01)
+
     async def wait_equal(self) -> None:
         """Wait until all members have applied the same."""
 

@@ -250,6 +250,25 @@ async def test_a_new_member_gets_a_snapshot_where_the_log_is_gone() -> None:
         assert await cluster.get("d", b"after", serializable=True) == b"v"
 
 
+async def test_a_compaction_that_a_snapshot_brings_unfinished_is_finished() -> None:
+    async with members(wal_entries_kept=0) as cluster:
+        away, _ = await cluster.followers()
+        await cluster.wait_equal()
+        cluster.cut_off(away)
+        leader = await cluster.wait_leader()
+        cluster[leader].node.machine.on_compacted = lambda: None  # it has much else to do
+        for _ in range(50):
+            await cluster.put(leader, b"k")
+        await cluster[leader].store.compact(CompactionRequest(revision=40))
+        await cluster.cut_log()
+        cluster.join_again(away)
+        await cluster.wait_equal()
+        assert cluster[away].node.others.snapshots.installed_count == 1
+        mvcc = cluster[away].node.machine.mvcc
+        assert mvcc.compact_revision == 40
+        await until("it is done", lambda: mvcc.compaction_step(0))
+
+
 async def test_a_follower_that_was_away_too_long_is_brought_back_with_its_watchers() -> None:
     async with members(wal_entries_kept=0) as cluster:
         away, _ = await cluster.followers()
@@ -259,8 +278,7 @@ async def test_a_follower_that_was_away_too_long_is_brought_back_with_its_watche
         cluster.cut_off(away)
         for number in range(200):
             await cluster.put(await cluster.wait_leader(), b"k", b"%d" % number)
-        leader = cluster[await cluster.wait_leader()].node
-        await until("the log is gone", lambda: leader.log_first_index > 150)
+        await cluster.cut_log()
         cluster.join_again(away)
         await cluster.wait_equal()
         assert cluster[away].node.others.snapshots.installed_count == 1

@@ -141,6 +141,7 @@ class StateMachine:
         self.hub.resync()
         self.cluster.reload()
         self.auth.reload()
+        self.on_compacted()  # the copy may have been made in the middle of a compaction
 
     def apply(self, kind: CommandKind, request: Request) -> object:
         """Apply one command and tell the watchers.
