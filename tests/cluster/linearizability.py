@@ -13,8 +13,8 @@ first. When no configuration is left, the history is not linearizable, and the c
 that happened is the evidence. Three rules keep the set small without losing any answer:
 
 1. Nothing takes effect before a completion asks for it (it could as well have waited).
-2. An open operation that changes nothing and whose answer fits now takes effect now: it is in
-   nobody's way.
+2. An open operation that only looks (a get, a refused swap or deletion) and whose answer fits now
+   takes effect now: it is in nobody's way.
 3. Of two configurations with the same value and the same known operations done, the one that has
    used fewer of the unknown ones can do all that the other can.
 
@@ -184,12 +184,15 @@ class _Search:
                 yield self._observe(_Configuration(after, done, used | {number}))
 
     def _observe(self, configuration: _Configuration) -> _Configuration:
-        """Let those take effect that change nothing and whose answer fits (rule 2)."""
+        """Let those take effect that only look and whose answer fits (rule 2).
+
+        A put of the value that is there already does not count: it may be needed later.
+        """
         value = configuration.value
         fitting = {
             number
             for number in self.known - configuration.done
-            if _effect(self.history[number], value) == (True, value)
+            if not self.history[number].writes() and _effect(self.history[number], value)[0]
         }
         if not fitting:
             return configuration
