@@ -137,6 +137,9 @@ def _resume(config: NodeConfig, data_dir: DataDir, backend: LmdbBackend) -> Reco
         if config.force_new_cluster:
             membership = _forced(config, identity, membership, found)
             store_membership(backend, membership)
+            # Now: what is acknowledged from here on counts on it, also after a crash and a start
+            # without the force.
+            backend.commit(backend.applied.index, backend.applied.term)
         log = MemoryLog(
             membership.conf_state,
             hard_state=found.hard_state,
