@@ -304,6 +304,23 @@ async def test_a_wiped_member_is_replaced() -> None:
         assert await cluster.get(lost, b"k") == b"v"
 
 
+@pytest.mark.parametrize("state", ["new", "existing"])
+async def test_a_wiped_member_does_not_begin_again_under_its_old_number(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tianlu_registry.node.join.JOIN_SECONDS", 0.0)
+    async with members() as cluster:
+        wiped, other = await cluster.followers()
+        own_id = cluster[wiped].node.identity.member_id
+        known = cluster[other].node.machine.cluster
+        await until("it is known", lambda: bool(known.membership.members[own_id].client_urls))
+        await cluster.wait_equal()
+        await cluster.stop(wiped)
+        shutil.rmtree(cluster.root / wiped)
+        with pytest.raises(InvalidArgument, match="has run before"):
+            await cluster.start(wiped, cluster_state=state)
+
+
 async def test_the_last_survivor_begins_again_by_force() -> None:
     async with members() as cluster:
         await cluster.put("a", b"k", b"kept")

@@ -37,7 +37,7 @@ from tianlu_registry.node.counts import NodeCounts
 from tianlu_registry.node.crash import CrashHook, hook_from_environment
 from tianlu_registry.node.datadir import DataDir
 from tianlu_registry.node.departure import REMOVED_ELECTIONS, Removal, hand_over
-from tianlu_registry.node.join import origin_in_existing_cluster
+from tianlu_registry.node.join import check_never_started, origin_in_existing_cluster
 from tianlu_registry.node.leases import LeaseKeeper
 from tianlu_registry.node.log_retention import releasable
 from tianlu_registry.node.loop import ReadyLoop
@@ -253,7 +253,7 @@ class Node:
                 environment asks for, which in production is nothing.
 
         Raises:
-            InvalidArgument: the directory belongs to another member.
+            InvalidArgument: the directory belongs to another member, or this member's data is gone.
             DataDirUnusable: it is held, not writable, full, ...
             Unavailable: a member that joins reaches none of the others.
             Broken: what it holds cannot be trusted, or the disk failed.
@@ -565,5 +565,7 @@ async def _origin(config: NodeConfig, data_dir: DataDir) -> Origin | None:
     if has_data(data_dir):
         return None
     if config.cluster_state == "new":
-        return founding_origin(config)
+        origin = founding_origin(config)
+        await check_never_started(config, origin.identity.member_id)
+        return origin
     return await origin_in_existing_cluster(config)
