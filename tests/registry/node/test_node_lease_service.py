@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from registry.mvcc.mvcc_fakes import MemoryBackend
 
-from tianlu_registry.errors import RequestTimeout
+from tianlu_registry.errors import RequestTimeout, Stopped
 from tianlu_registry.lease import Lessor
 from tianlu_registry.node.command import CommandKind, Request
 from tianlu_registry.node.leader_link import LeaderLink
 from tianlu_registry.node.lease_service import LeaseService
-from tianlu_registry.raft import MemberId
+from tianlu_registry.raft import NO_MEMBER, MemberId
 
 ME = MemberId(1)
 SUCCESSOR = MemberId(2)
@@ -113,3 +113,14 @@ async def test_who_is_deposed_while_it_waits_asks_its_successor() -> None:
     leader.leader_id = SUCCESSOR
     leader.reads[0].set_result(None)
     assert await answer == 1234
+
+
+async def test_who_waits_for_a_leader_is_told_when_the_node_stops() -> None:
+    leader = Leader()
+    leader.lessor.demote()
+    leader.leader_id = NO_MEMBER
+    answer = asyncio.ensure_future(leader.service.renew(7))
+    await turns()
+    leader.link.stop()
+    with pytest.raises(Stopped):
+        await answer

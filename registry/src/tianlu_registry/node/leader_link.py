@@ -15,6 +15,7 @@ from typing import Final
 from tianlu_registry.errors import (
     NoLeader,
     NotLeader,
+    Stopped,
     TooManyRequests,
     Unavailable,
     UnhealthyCluster,
@@ -58,10 +59,15 @@ class LeaderLink:
         self._call = call
         self._timeout_seconds = timeout_seconds
         self._handlers: dict[str, Handler] = {}
+        self._stopped = False
 
     def add(self, method: str, handler: Handler) -> None:
         """Have a method answered by `handler` where this member leads."""
         self._handlers[method] = handler
+
+    def stop(self) -> None:
+        """Try nothing again: this node stops, or has failed."""
+        self._stopped = True
 
     async def ask(self, method: str, payload: bytes, *, repeatable: bool = True) -> bytes:
         """Have the leader answer.
@@ -71,6 +77,7 @@ class LeaderLink:
 
         Raises:
             NoLeader: there was none in all the time.
+            Stopped: this node does.
             RequestTimeout: it did not answer; what was asked for may have been done.
             RegistryError: what it answered with.
         """
@@ -84,6 +91,8 @@ class LeaderLink:
                 if not repeatable or isinstance(error, TooManyRequests | UnhealthyCluster):
                     raise
                 failure = error
+            if self._stopped:
+                raise Stopped from failure
             if self._loop.time() + RETRY_SECONDS >= deadline:
                 raise failure
             await asyncio.sleep(RETRY_SECONDS)

@@ -466,6 +466,7 @@ class Node:
     def _end(self, error: Exception) -> None:
         self._ready_loop.stop()
         self.others.changes.fail_all(Stopped())
+        self.others.leader.stop()
         self._removal.cancel()
         if self._readying is not None:
             self._readying.cancel()
