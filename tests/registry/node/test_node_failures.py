@@ -122,7 +122,7 @@ async def test_the_alarm_comes_before_the_disk_is_full(small_disk: Path) -> None
         assert (await get(store, b"k")).count == 1
         assert (await delete(store, b"k")).deleted == 1
         ballast.unlink()
-        await until(lambda: store.status().errors == ())
+        await until(lambda: store.status().errors == () == store.status().alarms)
         await put(store, b"k", b"2")
 
 
