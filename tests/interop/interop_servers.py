@@ -89,11 +89,16 @@ class Etcdctl:
             documents = [json.loads(line) for line in self.output.splitlines()]
             output = [server.comparable(each) for each in documents]
         except json.JSONDecodeError:
-            output = re.sub(r"\b[0-9a-f]{14,16}\b", "<id>", self.output)
+            output = without_ids(self.output)
         return self.status, output, _error_text(self.errors)
 
 
 def _error_text(text: str) -> str:
     """Return etcdctl's own last words, without its log lines."""
     lines = [line for line in text.splitlines() if not line.startswith("{")]
-    return re.sub(r"\b[0-9a-f]{14,16}\b", "<id>", "\n".join(lines))
+    return without_ids("\n".join(lines))
+
+
+def without_ids(text: str) -> str:
+    """Return a text with `<id>` for each hexadecimal id; etcdctl pads short ones with spaces."""
+    return re.sub(r"((?<= ) +)?\b[0-9a-f]{12,16}\b", "<id>", text)
