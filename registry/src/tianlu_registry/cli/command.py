@@ -1,0 +1,60 @@
+"""The command `tianlu registry`."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from tianlu_registry.cli.cluster_flags import ClusterFlags, MemberFlags
+from tianlu_registry.cli.flags import takes_flags
+from tianlu_registry.cli.limit_flags import LimitFlags
+from tianlu_registry.cli.node import flag_of_field, node_config
+from tianlu_registry.cli.serve import serve
+from tianlu_registry.cli.serving_flags import ClientFlags, RunningFlags, UserFlags
+from tianlu_registry.cli.tls_flags import ClientTlsFlags, PeerTlsFlags
+from tianlu_registry.errors import InvalidArgument
+from tianlu_registry.server.errors import EXIT_USAGE, CannotStart
+from tianlu_registry.server.logs import set_up_logging
+
+app = typer.Typer(
+    add_completion=False,
+    invoke_without_command=True,
+    rich_markup_mode="markdown",
+    help="Run a registry node: etcd's v3 API and Tianlu's catalogue on one port.",
+)
+
+
+@app.callback()
+@takes_flags
+def registry(
+    member: MemberFlags,
+    clients: ClientFlags,
+    cluster: ClusterFlags,
+    client_tls: ClientTlsFlags,
+    peer_tls: PeerTlsFlags,
+    limits: LimitFlags,
+    users: UserFlags,
+    running: RunningFlags,
+) -> None:
+    """Run a registry node until it is told to stop.
+
+    One port serves etcd's v3 API (gRPC, and JSON under /v3/), the catalogue tianlu.v1 (gRPC, and
+    JSON under /v1/), gRPC health and reflection, /health, /livez, /readyz, /version and /metrics.
+
+    SIGTERM and Ctrl-C stop it: streams are told to go, calls in flight end, the data is safe.
+    """
+    set_up_logging(running.log_level.value)
+    try:
+        node = node_config(member, clients, cluster, peer_tls, limits)
+        status = serve(node, clients, client_tls, limits, users, running)
+    except InvalidArgument as error:
+        raise _failed(f"{flag_of_field(error.field)}: {error.problem}", EXIT_USAGE) from error
+    except CannotStart as error:
+        raise _failed(str(error), error.exit_code) from error
+    raise typer.Exit(status)
+
+
+def _failed(message: str, exit_code: int) -> typer.Exit:
+    print(f"tianlu registry: {message}", file=sys.stderr)
+    return typer.Exit(exit_code)

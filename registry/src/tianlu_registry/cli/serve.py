@@ -1,0 +1,100 @@
+"""What the launcher runs, as the flags give it; and running it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from tianlu_registry.cli.limit_flags import LimitFlags
+from tianlu_registry.cli.serving_flags import ClientFlags, RunningFlags, UserFlags
+from tianlu_registry.cli.tls_flags import ClientTlsFlags
+from tianlu_registry.cli.urls import split_urls
+from tianlu_registry.node.config import NodeConfig
+from tianlu_registry.server.addresses import Reservation, parse_listen_urls
+from tianlu_registry.server.client_tls import ClientTls
+from tianlu_registry.server.exposure import check_loopback
+from tianlu_registry.server.launcher import Launcher, LaunchPlan
+from tianlu_registry.server.preflight import DirectoryLock, check_writable
+from tianlu_registry.server.runfile import remove_run_file, write_run_file
+from tianlu_registry.server.settings import SETTINGS_VARIABLE, RegistrySettings
+from tianlu_registry.server.supervision import Limits
+
+APPLICATION: Final = "tianlu_registry.app:app"
+_LISTEN_FLAG: Final = "--listen-client-urls"
+
+
+def serve(
+    node: NodeConfig,
+    clients: ClientFlags,
+    client_tls: ClientTlsFlags,
+    limits: LimitFlags,
+    users: UserFlags,
+    running: RunningFlags,
+) -> int:
+    """Check, reserve, and run the launcher. Returns the exit status.
+
+    Raises:
+        CannotStart: a check failed; nothing was started.
+    """
+    if not running.allow_insecure_listen:
+        check_loopback(_LISTEN_FLAG, split_urls(clients.listen_client_urls))
+        check_loopback("--listen-peer-urls", node.listen_peer_urls)
+    if running.run_file is not None:
+        check_writable("--run-file", running.run_file)
+    addresses = parse_listen_urls(_LISTEN_FLAG, clients.listen_client_urls)
+    tls = _client_tls(client_tls) if any(address.is_tls for address in addresses) else None
+    if tls is not None:
+        tls.check()
+    with DirectoryLock("--data-dir", node.data_dir), Reservation(_LISTEN_FLAG, addresses) as held:
+        urls = tuple(address.url for address in held.addresses)
+        client_urls = split_urls(clients.advertise_client_urls) or urls
+        settings = RegistrySettings(
+            node=replace(node, client_urls=client_urls),
+            client_urls=client_urls,
+            etcd_endpoints=split_urls(running.etcd_endpoints),
+            progress_interval_seconds=limits.watch_progress_notify_interval,
+            auth_token=users.auth_token,
+            auth_token_ttl_seconds=float(users.auth_token_ttl),
+            client_certificates=tls is not None and tls.client_cert_auth,
+            log_level=running.log_level.value,
+        )
+        plan = LaunchPlan(
+            app=APPLICATION,
+            addresses=held.addresses,
+            environment={SETTINGS_VARIABLE: settings.to_json()},
+            log_level=running.log_level.value,
+            limits=Limits(drain=running.drain_seconds),
+            tls=tls,
+        )
+        return _launch(plan, urls, running.run_file)
+
+
+def _client_tls(flags: ClientTlsFlags) -> ClientTls:
+    return ClientTls(
+        cert_file=flags.cert_file,
+        key_file=flags.key_file,
+        trusted_ca_file=flags.trusted_ca_file,
+        client_cert_auth=flags.client_cert_auth,
+        crl_file=flags.client_crl_file,
+        cipher_suites=flags.cipher_suites,
+        min_version=flags.tls_min_version,
+        max_version=flags.tls_max_version,
+    )
+
+
+def _launch(plan: LaunchPlan, urls: tuple[str, ...], run_file: Path | None) -> int:
+    def serving(admin_socket: Path) -> None:
+        if run_file is not None:
+            addresses = {"client_urls": list(urls), "admin": f"unix:{admin_socket}"}
+            write_run_file(run_file, "registry", addresses)
+
+    async def run() -> int:
+        return await Launcher(plan, serving).run()
+
+    try:
+        return asyncio.run(run())
+    finally:
+        if run_file is not None:
+            remove_run_file(run_file)

@@ -1,0 +1,71 @@
+"""Flags that say where and how the node serves, and how it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+
+class LogLevel(StrEnum):
+    """How much is logged: each level includes the ones below it."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFlags:
+    """Where clients connect."""
+
+    panel: ClassVar[str] = "Clients"
+
+    listen_client_urls: Annotated[
+        str,
+        "Where clients connect: comma-separated http://host:port or https:// (port 0: any free "
+        "one), unix:/path and unixs:/path.",
+    ] = "http://127.0.0.1:2379"
+    advertise_client_urls: Annotated[
+        str,
+        "Where clients are told to connect; the listen URLs if not given.",
+    ] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UserFlags:
+    """How users stay known after they have logged in."""
+
+    panel: ClassVar[str] = "Users"
+
+    auth_token: Annotated[
+        str,
+        "Tokens of users who have logged in: 'simple', or "
+        "'jwt,sign-method=RS256,priv-key=FILE,pub-key=FILE,ttl=10m'.",
+    ] = "simple"  # noqa: S105 - the name of a kind
+    auth_token_ttl: Annotated[int, "Seconds that an unused simple token lives."] = 300
+
+
+@dataclass(frozen=True, slots=True)
+class RunningFlags:
+    """How the node runs."""
+
+    panel: ClassVar[str] = "Running"
+
+    allow_insecure_listen: Annotated[
+        bool,
+        "Listen without TLS on addresses other than loopback: whoever reaches them reads and "
+        "writes everything.",
+    ] = False
+    etcd_endpoints: Annotated[
+        str,
+        "Stand on this existing etcd cluster (comma-separated URLs) instead of own storage.",
+    ] = ""
+    drain_seconds: Annotated[float, "Longest wait for calls in flight when stopping."] = 1.0
+    run_file: Annotated[
+        Path | None,
+        "File that says, as JSON, that the node serves and where.",
+    ] = None
+    log_level: Annotated[LogLevel, "How much to log, to stderr."] = LogLevel.INFO
