@@ -84,7 +84,7 @@ def test_a_bomb_stops_at_the_limit(encoding: bytes) -> None:
         (b"x", None, StatusCode.INTERNAL, "names no encoding"),
         (b"x", b"identity", StatusCode.INTERNAL, "names no encoding"),
         (b"not gzip", b"gzip", StatusCode.INTERNAL, "not valid gzip"),
-        (gzip.compress(b"abcdef")[:-9], b"gzip", StatusCode.INTERNAL, "ends inside"),
+        (gzip.compress(b"abcdef", mtime=0)[:-9], b"gzip", StatusCode.INTERNAL, "ends inside"),
         (zlib.compress(b"abcdef")[:-5], b"deflate", StatusCode.INTERNAL, "ends inside"),
     ],
 )
