@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from registry.transport.transports import (
     CLUSTER,
     connect,
@@ -26,6 +32,7 @@ from tianlu_registry.transport import PeerTls, Transport
 from tianlu_registry.transport.frames import PREFACE, FrameKind, frame_header
 
 ONE, TWO = MemberId(1), MemberId(2)
+DAY = timedelta(days=1)
 HTTPS = ("https://127.0.0.1:0",)
 
 
@@ -49,6 +56,20 @@ class Authority:
         for number, blob in enumerate(made.cert_chain_pems):
             blob.write_to_path(cert, append=number > 0)
         return cert, key
+
+    def revoke(self, cert: Path) -> bytes:
+        """Return a list, PEM, that takes a certificate back."""
+        now = datetime.now(UTC)
+        serial = x509.load_pem_x509_certificate(cert.read_bytes()).serial_number
+        revoked = x509.RevokedCertificateBuilder(serial, now).build()
+        authority = x509.load_pem_x509_certificate(self._ca.cert_pem.bytes())
+        key = load_pem_private_key(self._ca.private_key_pem.bytes(), None)
+        made = (
+            x509.CertificateRevocationListBuilder(authority.subject, now - DAY, now + DAY)
+            .add_revoked_certificate(revoked)
+            .sign(cast("EllipticCurvePrivateKey", key), SHA256())
+        )
+        return made.public_bytes(Encoding.PEM)
 
     def tls(self, *names: str, common_name: str | None = None, **settings: object) -> PeerTls:
         """Return mutual TLS with a certificate of its own."""
@@ -199,6 +220,76 @@ async def test_names_in_certificates_are_compared(
             await until(lambda: connected(one, 2), last_error(one, 2))
         else:
             await refused(one, two, text=text)
+
+
+async def test_a_revoked_member_is_refused(
+    tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    (cert, key), crl = authority.issue(), tmp_path / "revoked.pem"
+    crl.write_bytes(authority.revoke(cert))
+    async with (
+        running(1, tmp_path, listen=(), tls=PeerTls(cert, key, authority.ca_file)) as (one, _),
+        running(2, tmp_path, listen=HTTPS, tls=authority.tls(crl_file=crl)) as (two, _),
+        running(3, tmp_path, listen=(), tls=authority.tls(crl_file=crl)) as (three, _),
+    ):
+        one.set_peers({TWO: two.addresses})
+        await until(lambda: "certificate revoked" in caplog.text)
+        assert not connected(one, 2)
+        three.set_peers({TWO: two.addresses})
+        await until(lambda: connected(three, 2))
+
+
+async def test_members_of_another_tls_version_are_refused(
+    tmp_path: Path,
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    old = authority.tls()
+    client_context = old.client_context
+
+    def older() -> ssl.SSLContext:
+        context = client_context()
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        return context
+
+    monkeypatch.setattr(old, "client_context", older)
+    async with (
+        running(1, tmp_path, listen=(), tls=old) as (one, _),
+        running(2, tmp_path, listen=HTTPS, tls=authority.tls(min_version="TLS1.3")) as (two, _),
+    ):
+        one.set_peers({TWO: two.addresses})
+        await until(lambda: "unsupported protocol" in caplog.text)
+        assert not connected(one, 2)
+
+
+async def test_members_that_have_signed_themselves_talk(tmp_path: Path) -> None:
+    """Each by another authority's certificate, which nobody looks at."""
+    one_tls, two_tls = (
+        PeerTls(*Authority(tmp_path).issue("elsewhere"), self_signed=True) for _ in range(2)
+    )
+    async with (
+        running(1, tmp_path, listen=(), tls=one_tls) as (one, _),
+        running(2, tmp_path, listen=HTTPS, tls=two_tls) as (two, _),
+    ):
+        one.set_peers({TWO: two.addresses})
+        await until(lambda: connected(one, 2))
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"min_version": "SSL3"}, "peer_tls_min_version"),
+        ({"self_signed": True}, "peer_auto_tls"),
+        ({"crl_file": Path("/none.pem")}, "peer_crl_file"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(
+    authority: Authority, settings: dict[str, object], field: str
+) -> None:
+    with pytest.raises(InvalidArgument) as raised:
+        authority.tls(**settings)
+    assert raised.value.field == field
 
 
 async def test_new_certificates_need_no_restart(tmp_path: Path, authority: Authority) -> None:

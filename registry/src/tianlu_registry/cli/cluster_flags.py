@@ -21,6 +21,11 @@ class MemberFlags:
         "Directory of the member's data; NAME.tianlu if not given.",
     ] = None
 
+    @property
+    def directory(self) -> Path:
+        """Where the data lies."""
+        return self.data_dir or Path(f"{self.name}.tianlu")
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterFlags:

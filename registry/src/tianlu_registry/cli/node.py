@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
+from tianlu_registry.cli.auto_tls import peer_self_signed
 from tianlu_registry.cli.cluster_flags import ClusterFlags, MemberFlags
 from tianlu_registry.cli.flags import flag_of
 from tianlu_registry.cli.limit_flags import LimitFlags
@@ -50,9 +50,10 @@ def node_config(
         CannotStart: names flags that cannot go together.
     """
     _check_pre_vote(cluster.pre_vote)
+    self_signed = peer_self_signed(member, peer_tls)
     retention = parse_retention(limits.auto_compaction_mode, limits.auto_compaction_retention)
     return NodeConfig(
-        data_dir=member.data_dir or Path(f"{member.name}.tianlu"),
+        data_dir=member.directory,
         name=member.name,
         peer_urls=split_urls(cluster.initial_advertise_peer_urls),
         initial_cluster=cluster.initial_cluster,
@@ -61,11 +62,15 @@ def node_config(
         force_new_cluster=cluster.force_new_cluster,
         listen_peer_urls=_peer_listeners(cluster),
         client_urls=split_urls(clients.advertise_client_urls),
-        peer_cert_file=peer_tls.peer_cert_file,
-        peer_key_file=peer_tls.peer_key_file,
+        peer_cert_file=str(self_signed.cert_file) if self_signed else peer_tls.peer_cert_file,
+        peer_key_file=str(self_signed.key_file) if self_signed else peer_tls.peer_key_file,
         peer_trusted_ca_file=peer_tls.peer_trusted_ca_file,
         peer_client_cert_auth=peer_tls.peer_client_cert_auth,
         peer_cert_allowed_cn=peer_tls.peer_cert_allowed_cn,
+        peer_cert_allowed_hostname=peer_tls.peer_cert_allowed_hostname,
+        peer_crl_file=peer_tls.peer_crl_file,
+        peer_tls_min_version=peer_tls.peer_tls_min_version,
+        peer_auto_tls=self_signed is not None,
         quota_bytes=limits.quota_backend_bytes or 2 * GIB,
         request_bytes_max=limits.max_request_bytes,
         txn_ops_max=limits.max_txn_ops,

@@ -7,6 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from tianlu_registry.cli.auto_tls import (
+    client_self_signed,
+    provide_for_clients,
+    provide_for_peers,
+)
 from tianlu_registry.cli.limit_flags import LimitFlags
 from tianlu_registry.cli.serving_flags import ClientFlags, RunningFlags, UserFlags
 from tianlu_registry.cli.tls_flags import ClientTlsFlags
@@ -44,12 +49,12 @@ def serve(
     if running.run_file is not None:
         check_writable("--run-file", running.run_file)
     addresses = parse_listen_urls(_LISTEN_FLAG, clients.listen_client_urls)
-    tls = _client_tls(client_tls) if any(address.is_tls for address in addresses) else None
-    if tls is not None:
-        tls.check()
+    has_tls = any(address.is_tls for address in addresses)
     with DirectoryLock("--data-dir", node.data_dir), Reservation(_LISTEN_FLAG, addresses) as held:
         urls = tuple(address.url for address in held.addresses)
         client_urls = split_urls(clients.advertise_client_urls) or urls
+        tls = _client_tls(node.data_dir, client_tls, (*urls, *client_urls)) if has_tls else None
+        provide_for_peers(node, client_tls)
         settings = RegistrySettings(
             node=replace(node, client_urls=client_urls),
             client_urls=client_urls,
@@ -71,17 +76,28 @@ def serve(
         return _launch(plan, urls, running.run_file)
 
 
-def _client_tls(flags: ClientTlsFlags) -> ClientTls:
-    return ClientTls(
-        cert_file=flags.cert_file,
-        key_file=flags.key_file,
+def _client_tls(data_dir: Path, flags: ClientTlsFlags, urls: tuple[str, ...]) -> ClientTls:
+    """Return how TLS addresses are served, checked.
+
+    Raises:
+        CannotStart: names the flag that cannot be, and why.
+    """
+    made = client_self_signed(data_dir.absolute(), flags)
+    if made is not None:
+        provide_for_clients(made, urls, flags)
+    tls = ClientTls(
+        cert_file=str(made.cert_file) if made else flags.cert_file,
+        key_file=str(made.key_file) if made else flags.key_file,
         trusted_ca_file=flags.trusted_ca_file,
         client_cert_auth=flags.client_cert_auth,
+        allowed_hostname=flags.client_cert_allowed_hostname,
         crl_file=flags.client_crl_file,
         cipher_suites=flags.cipher_suites,
         min_version=flags.tls_min_version,
         max_version=flags.tls_max_version,
     )
+    tls.check()
+    return tls
 
 
 def _launch(plan: LaunchPlan, urls: tuple[str, ...], run_file: Path | None) -> int:

@@ -49,6 +49,10 @@ class NodeConfig:
             URLs need them.
         peer_client_cert_auth: other members must show a certificate of the trusted CA.
         peer_cert_allowed_cn: and its common name must be this one, if given.
+        peer_cert_allowed_hostname: or it must be for this host, if given.
+        peer_crl_file: certificates of members that are not accepted any more.
+        peer_tls_min_version: TLS1.2 or TLS1.3.
+        peer_auto_tls: members' certificates are made by themselves, and nobody verifies them.
         start_wait_seconds: how long a member of several waits for a leader before it serves all
             the same, saying that there is none. Default 5.
 
@@ -106,6 +110,10 @@ class NodeConfig:
     peer_trusted_ca_file: str = ""
     peer_client_cert_auth: bool = False
     peer_cert_allowed_cn: str = ""
+    peer_cert_allowed_hostname: str = ""
+    peer_crl_file: str = ""
+    peer_tls_min_version: str = "TLS1.2"
+    peer_auto_tls: bool = False
     start_wait_seconds: float = 5.0
 
     quota_bytes: int = 2 * GIB
@@ -275,8 +283,22 @@ def _check_peer_tls(config: NodeConfig) -> None:
         raise InvalidArgument(missing, "a certificate and its key are given together, or neither")
     if config.peer_client_cert_auth and not config.peer_trusted_ca_file:
         raise InvalidArgument("peer_trusted_ca_file", "is needed to check certificates of members")
+    if config.peer_cert_allowed_cn and config.peer_cert_allowed_hostname:
+        raise InvalidArgument(
+            "peer_cert_allowed_hostname", "give this or --peer-cert-allowed-cn, not both"
+        )
     if config.peer_cert_allowed_cn and not config.peer_client_cert_auth:
         raise InvalidArgument("peer_client_cert_auth", "is needed for an allowed common name")
+    if config.peer_cert_allowed_hostname and not config.peer_client_cert_auth:
+        raise InvalidArgument("peer_client_cert_auth", "is needed for an allowed host name")
+    if config.peer_crl_file and not config.peer_trusted_ca_file:
+        raise InvalidArgument("peer_trusted_ca_file", "is needed to check certificates of members")
+    if config.peer_auto_tls and config.peer_trusted_ca_file:
+        raise InvalidArgument(
+            "peer_trusted_ca_file",
+            "cannot have signed what members make for themselves; give --peer-cert-file and "
+            "--peer-key-file, or no authority",
+        )
     for url in config.listen_peer_urls:
         if urlsplit(url).scheme in _TLS_SCHEMES and not config.peer_cert_file:
             raise InvalidArgument("peer_cert_file", f"is needed to listen at {url}")

@@ -232,6 +232,10 @@ def peer_tls(config: NodeConfig) -> PeerTls | None:
         Path(ca_file) if ca_file else None,
         client_cert_auth=config.peer_client_cert_auth,
         allowed_cn=config.peer_cert_allowed_cn,
+        allowed_hostname=config.peer_cert_allowed_hostname,
+        crl_file=Path(config.peer_crl_file) if config.peer_crl_file else None,
+        min_version=config.peer_tls_min_version,
+        self_signed=config.peer_auto_tls,
     )
 
 

@@ -10,6 +10,7 @@ Source: Envoy documentation, "Secret discovery service", "x-forwarded-client-cer
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 import os
@@ -38,6 +39,7 @@ class ClientTls:
         cert_file, key_file: this node's, PEM.
         trusted_ca_file: who signs clients' certificates.
         client_cert_auth: a client must show such a certificate.
+        allowed_hostname: and it must be for this name or IP address.
         crl_file: certificates that are not accepted any more.
         cipher_suites: for TLS 1.2, comma-separated; Envoy's if empty.
         min_version, max_version: TLS1.2 or TLS1.3; empty for no limit of our own.
@@ -47,6 +49,7 @@ class ClientTls:
     key_file: str = ""
     trusted_ca_file: str = ""
     client_cert_auth: bool = False
+    allowed_hostname: str = ""
     crl_file: str = ""
     cipher_suites: str = ""
     min_version: str = ""
@@ -63,6 +66,8 @@ class ClientTls:
             raise _wrong(missing, "is needed to listen at an https or unixs URL")
         if self.client_cert_auth and not self.trusted_ca_file:
             raise _wrong("--trusted-ca-file", "is needed to check clients' certificates")
+        if self.allowed_hostname and not self.client_cert_auth:
+            raise _wrong("--client-cert-auth", "is needed for --client-cert-allowed-hostname")
         if self.crl_file and not self.trusted_ca_file:
             raise _wrong("--trusted-ca-file", "is needed for --client-crl-file")
         for flag, version in (
@@ -152,6 +157,8 @@ class SecretFiles:
             if tls.crl_file:
                 authority["crl"] = _inline(tls.crl_file)
                 authority["only_verify_leaf_cert_crl"] = True
+            if tls.allowed_hostname:
+                authority["match_typed_subject_alt_names"] = [_is_for(tls.allowed_hostname)]
             _replace(self.authority, AUTHORITY_SECRET, {"validation_context": authority})
 
 
@@ -183,6 +190,15 @@ def transport_socket(tls: ClientTls, secrets: SecretFiles) -> dict[str, Any]:
             "require_client_certificate": tls.client_cert_auth,
         },
     }
+
+
+def _is_for(host: str) -> dict[str, Any]:
+    """Return Envoy's matcher of certificates for a host; a wildcard in one covers the name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return {"san_type": "DNS", "matcher": {"exact": host, "ignore_case": False}}
+    return {"san_type": "IP_ADDRESS", "matcher": {"exact": host}}
 
 
 def _secret_config(name: str, path: Path) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from tianlu_registry.errors import InvalidArgument
 
 logger = logging.getLogger(__name__)
 
+VERSIONS: Final = {"TLS1.2": ssl.TLSVersion.TLSv1_2, "TLS1.3": ssl.TLSVersion.TLSv1_3}
+
 _Stamps = tuple[tuple[int, int, int], ...]
 
 
@@ -29,6 +31,10 @@ class TlsFiles:
         client_cert_auth: whether who dials must show a certificate of that authority.
         allowed_cn: the common name that every member's certificate must have; "" for any.
         allowed_hostname: the name that every dialling member's certificate must be for; "" for any.
+        crl_file: certificates that are not accepted any more, in either direction; None for none.
+        min_version: TLS1.2 or TLS1.3.
+        self_signed: the members' certificates prove nothing and nobody looks at them: what they say
+            to each other is only kept from who listens in.
     """
 
     cert_file: Path
@@ -37,6 +43,29 @@ class TlsFiles:
     client_cert_auth: bool = False
     allowed_cn: str = ""
     allowed_hostname: str = ""
+    crl_file: Path | None = None
+    min_version: str = "TLS1.2"
+    self_signed: bool = False
+
+    def __post_init__(self) -> None:
+        """Check how the fields relate.
+
+        Raises:
+            InvalidArgument: they contradict each other.
+        """
+        if (self.allowed_cn or self.allowed_hostname) and not self.client_cert_auth:
+            raise InvalidArgument(
+                "peer_client_cert_auth", "must be on when names in certificates are restricted"
+            )
+        if self.min_version not in VERSIONS:
+            raise InvalidArgument(
+                "peer_tls_min_version", f"is {self.min_version!r}; give {' or '.join(VERSIONS)}"
+            )
+        if self.self_signed and (self.trusted_ca_file or self.client_cert_auth or self.crl_file):
+            raise InvalidArgument(
+                "peer_auto_tls",
+                "makes certificates that no authority has signed: none can be asked for",
+            )
 
 
 class PeerTls:
@@ -55,6 +84,9 @@ class PeerTls:
         client_cert_auth: bool = False,
         allowed_cn: str = "",
         allowed_hostname: str = "",
+        crl_file: Path | None = None,
+        min_version: str = "TLS1.2",
+        self_signed: bool = False,
     ) -> None:
         self._files = TlsFiles(
             cert_file=cert_file,
@@ -63,11 +95,10 @@ class PeerTls:
             client_cert_auth=client_cert_auth,
             allowed_cn=allowed_cn,
             allowed_hostname=allowed_hostname,
+            crl_file=crl_file,
+            min_version=min_version,
+            self_signed=self_signed,
         )
-        if (allowed_cn or allowed_hostname) and not client_cert_auth:
-            raise InvalidArgument(
-                "peer_client_cert_auth", "must be on when names in certificates are restricted"
-            )
         self._server = _Cached(self._files, is_server=True)
         self._client = _Cached(self._files, is_server=False)
 
@@ -124,6 +155,8 @@ def _paths(files: TlsFiles) -> list[tuple[str, Path]]:
     paths = [("peer_cert_file", files.cert_file), ("peer_key_file", files.key_file)]
     if files.trusted_ca_file is not None:
         paths.append(("peer_trusted_ca_file", files.trusted_ca_file))
+    if files.crl_file is not None:
+        paths.append(("peer_crl_file", files.crl_file))
     return paths
 
 
@@ -140,7 +173,7 @@ def _stamps(files: TlsFiles) -> _Stamps:
 
 def _make_context(files: TlsFiles, *, is_server: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_server else ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = VERSIONS[files.min_version]
     # Members reconnect rarely; a ticket would let a connection skip the check of its certificate.
     context.options |= ssl.OP_NO_TICKET
     try:
@@ -151,7 +184,10 @@ def _make_context(files: TlsFiles, *, is_server: bool) -> ssl.SSLContext:
             f"cannot use {files.cert_file} with {files.key_file}: {describe_tls_error(error)}",
         ) from error
     _trust(context, files)
-    if is_server:
+    if files.self_signed:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif is_server:
         context.verify_mode = ssl.CERT_REQUIRED if files.client_cert_auth else ssl.CERT_NONE
     return context
 
@@ -167,6 +203,18 @@ def _trust(context: ssl.SSLContext, files: TlsFiles) -> None:
             "peer_trusted_ca_file",
             f"cannot use {files.trusted_ca_file}: {describe_tls_error(error)}",
         ) from error
+    if files.crl_file is not None:
+        _revoke(context, files.crl_file)
+
+
+def _revoke(context: ssl.SSLContext, crl_file: Path) -> None:
+    try:
+        context.load_verify_locations(crl_file)
+    except (OSError, ValueError) as error:
+        raise InvalidArgument(
+            "peer_crl_file", f"cannot use {crl_file}: {describe_tls_error(error)}"
+        ) from error
+    context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
 
 
 def _no_password() -> str:

@@ -1,0 +1,157 @@
+"""Certificates that nodes make for themselves: when anew, and that clients and members use them."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from registry.registry_process import RegistryProcess
+from typer.testing import CliRunner
+
+from tianlu_registry.cli import app
+from tianlu_registry.server import self_signed
+from tianlu_registry.server.errors import EXIT_CANNOT_CREATE, EXIT_USAGE, CannotStart
+from tianlu_registry.server.self_signed import SelfSigned
+
+
+def test_a_good_certificate_is_used_again(tmp_path: Path) -> None:
+    made = SelfSigned(tmp_path / "client")
+    made.provide(["10.0.0.1"], 1)
+    first = made.cert_file.read_bytes()
+    made.provide(["10.0.0.1"], 3)
+    assert made.cert_file.read_bytes() == first
+    assert made.key_file.stat().st_mode & 0o777 == 0o600
+    assert made.directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_it_names_the_hosts_and_lasts_as_long_as_asked(tmp_path: Path) -> None:
+    made = SelfSigned(tmp_path)
+    made.provide(["10.0.0.1", "registry.example"], 3)
+    certificate = x509.load_pem_x509_certificate(made.cert_file.read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert set(names.get_values_for_type(x509.DNSName)) == {"localhost", "registry.example"}
+    assert {str(each) for each in names.get_values_for_type(x509.IPAddress)} == {
+        *("10.0.0.1", "127.0.0.1", "::1")
+    }
+    assert (certificate.not_valid_after_utc - datetime.now(UTC)).days in (1094, 1095)
+
+
+def test_another_host_makes_a_new_one(tmp_path: Path) -> None:
+    made = SelfSigned(tmp_path)
+    made.provide(["10.0.0.1"], 1)
+    first = made.cert_file.read_bytes()
+    made.provide(["10.0.0.2"], 1)
+    assert made.cert_file.read_bytes() != first
+
+
+@pytest.mark.parametrize("damage", ["cert", "key", "other key"])
+def test_files_that_do_not_belong_together_are_made_anew(tmp_path: Path, damage: str) -> None:
+    made, other = SelfSigned(tmp_path / "one"), SelfSigned(tmp_path / "two")
+    made.provide(["a.example"], 1)
+    other.provide(["a.example"], 1)
+    first = made.cert_file.read_bytes()
+    if damage == "cert":
+        made.cert_file.write_text("half a")
+    elif damage == "key":
+        made.key_file.unlink()
+    else:
+        made.key_file.write_bytes(other.key_file.read_bytes())
+    made.provide(["a.example"], 1)
+    assert made.cert_file.read_bytes() != first
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(made.cert_file, made.key_file)
+
+
+@pytest.mark.parametrize(("year_day", "is_kept"), [(300, True), (340, False), (400, False)])
+def test_it_is_renewed_in_the_last_tenth_of_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, year_day: int, is_kept: bool
+) -> None:
+    made = SelfSigned(tmp_path)
+    made.provide([], 1)
+    first = made.cert_file.read_bytes()
+    start = datetime.now(UTC)
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+            return start + self_signed.timedelta(days=year_day)
+
+    monkeypatch.setattr(self_signed, "datetime", Later)
+    made.provide([], 1)
+    assert (made.cert_file.read_bytes() == first) == is_kept
+
+
+def test_where_it_cannot_be_written_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CannotStart, match="cannot write a certificate") as raised:
+        SelfSigned(tmp_path / "file").provide([], 1)
+    assert raised.value.exit_code == EXIT_CANNOT_CREATE
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--peer-auto-tls", "--peer-trusted-ca-file=ca.pem"], "--peer-trusted-ca-file"),
+        (["--auto-tls", "--self-signed-cert-validity=0"], "--self-signed-cert-validity"),
+        (
+            ["--cert-file=c", "--key-file=k", "--client-cert-allowed-hostname=h"],
+            "--client-cert-auth",
+        ),
+        (
+            ["--peer-cert-file=c", "--peer-key-file=k", "--peer-cert-allowed-hostname=h"],
+            "--peer-client-cert-auth",
+        ),
+        (["--peer-cert-file=c", "--peer-key-file=k", "--peer-crl-file=r"], "--peer-trusted-ca"),
+    ],
+)
+def test_what_cannot_go_together_is_named(tmp_path: Path, flags: list[str], named: str) -> None:
+    listen = "--listen-client-urls=https://127.0.0.1:0"
+    done = CliRunner().invoke(app, [f"--data-dir={tmp_path / 'data'}", listen, *flags])
+    assert done.exit_code == EXIT_USAGE
+    assert done.stderr.splitlines()[-1].startswith(f"tianlu registry: {named}")
+
+
+def test_clients_and_members_use_them(tmp_path: Path) -> None:
+    """Two members that have made their certificates, and who was given the one of a member."""
+    sockets = {name: tmp_path / f"{name}.sock" for name in ("n1", "n2")}
+    cluster = ",".join(f"{name}=unixs:{path}" for name, path in sockets.items())
+    nodes = []
+    for name, path in sockets.items():
+        (tmp_path / name).mkdir()
+        nodes.append(
+            RegistryProcess(
+                tmp_path / name,
+                *("--listen-client-urls=https://127.0.0.1:0", "--auto-tls", "--peer-auto-tls"),
+                *(f"--name={name}", f"--initial-cluster={cluster}"),
+                *(f"--initial-advertise-peer-urls=unixs:{path}", "--log-level=warn"),
+            )
+        )
+    try:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(RegistryProcess.start, nodes))
+        etcdctl = Path(sys.executable).parent / "etcdctl"
+        for node, skip in zip(nodes, (False, True), strict=True):
+            cert = node.directory / "data" / "fixtures" / "client" / "cert.pem"
+            # etcdctl 3.5 looks at the second one only if it is told the first.
+            blind = ("--insecure-transport=false", "--insecure-skip-tls-verify")
+            trust = blind if skip else (f"--cacert={cert}",)
+            done = subprocess.run(
+                [str(etcdctl), f"--endpoints={node.url}", *trust, "put", "a", "b"],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert (done.stdout, done.stderr) == ("OK\n", "")
+        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            httpx.get(f"{nodes[0].url}/health")
+        assert (tmp_path / "n1/data/fixtures/peer/cert.pem").exists()
+    finally:
+        for node in nodes:
+            node.kill()
