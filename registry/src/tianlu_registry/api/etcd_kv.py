@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
 from tianlu._proto.etcd.rpc_pb2 import (
     CompactionRequest,
     CompactionResponse,
@@ -11,11 +14,13 @@ from tianlu._proto.etcd.rpc_pb2 import (
     PutResponse,
     RangeRequest,
     RangeResponse,
+    RangeStreamResponse,
     TxnRequest,
     TxnResponse,
 )
-from tianlu_registry.api.grpc_asgi import RpcContext
+from tianlu_registry.api.grpc_asgi import RpcContext, RpcError, StatusCode
 from tianlu_registry.engine.store import Store
+from tianlu_registry.mvcc import check_range, has_revision_filters
 
 
 class KvServicer:
@@ -26,6 +31,23 @@ class KvServicer:
 
     async def Range(self, request: RangeRequest, context: RpcContext) -> RangeResponse:  # noqa: N802
         return await self._store.range(request)
+
+    async def RangeStream(  # noqa: N802
+        self, request: RangeRequest, context: RpcContext
+    ) -> AsyncGenerator[RangeStreamResponse, None]:
+        """Answer a range in pieces. A caller that is slow holds back only its own.
+
+        Source: etcd server/etcdserver/api/v3rpc/key.go, `checkRangeStreamRequest`.
+        """
+        check_range(request)
+        if request.sort_target != RangeRequest.KEY or request.sort_order == RangeRequest.DESCEND:
+            raise _unsupported("custom sort orders")
+        if has_revision_filters(request):
+            raise _unsupported("revision filters")
+        request.sort_order = RangeRequest.NONE  # which is the same
+        async with aclosing(self._store.range_stream(request)) as pieces:
+            async for piece in pieces:
+                yield RangeStreamResponse(range_response=piece)
 
     async def Put(self, request: PutRequest, context: RpcContext) -> PutResponse:  # noqa: N802
         return await self._store.put(request)
@@ -42,3 +64,7 @@ class KvServicer:
         self, request: CompactionRequest, context: RpcContext
     ) -> CompactionResponse:
         return await self._store.compact(request)
+
+
+def _unsupported(what: str) -> RpcError:
+    return RpcError(StatusCode.UNIMPLEMENTED, f"RangeStream does not support {what}")

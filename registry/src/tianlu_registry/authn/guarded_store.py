@@ -8,6 +8,8 @@ Source: etcd server/etcdserver/v3_server.go, server/etcdserver/apply/auth.go, v3
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from functools import partial
 
 from tianlu._proto.etcd.rpc_pb2 import (
@@ -69,6 +71,16 @@ class GuardedStore:
         response = await self._store.range(request)
         self._guard.still_holds(claim)
         return response
+
+    async def range_stream(self, request: RangeRequest) -> AsyncGenerator[RangeResponse, None]:
+        claim = None
+        if self._guard.enabled:
+            claim = await self._guard.require(partial(self._checker.range, request=request))
+        async with aclosing(self._store.range_stream(request)) as found:
+            async for piece in found:
+                if claim is not None:
+                    self._guard.still_holds(claim)
+                yield piece
 
     async def put(self, request: PutRequest) -> PutResponse:
         if not self._guard.enabled:

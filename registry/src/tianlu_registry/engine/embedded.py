@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final, TypeVar
 
 from tianlu._proto.etcd.rpc_pb2 import (
@@ -33,6 +33,7 @@ from tianlu._proto.etcd.rpc_pb2 import (
 )
 from tianlu_registry.auth import Claim
 from tianlu_registry.auth.envelope import Claimed, seal
+from tianlu_registry.engine.range_stream import pieces
 from tianlu_registry.engine.store import StoreStatus
 from tianlu_registry.errors import (
     Broken,
@@ -87,6 +88,18 @@ class EmbeddedStore:
         if not request.serializable:
             await self._node.read()
         response = self._read(self._mvcc.range, request)
+        self._machine.complete(response.header)
+        return response
+
+    def range_stream(self, request: RangeRequest) -> AsyncGenerator[RangeResponse, None]:
+        check_range(request)
+        return pieces(request, self._range_piece)
+
+    async def _range_piece(self, request: RangeRequest) -> RangeResponse:
+        if not request.serializable:
+            await self._node.read()
+        read = self._mvcc.range if request.count_only else self._mvcc.range_piece
+        response = self._read(read, request)
         self._machine.complete(response.header)
         return response
 

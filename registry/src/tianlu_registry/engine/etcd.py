@@ -47,6 +47,7 @@ from tianlu_registry.engine.etcd_channels import EtcdChannels, EtcdEndpoint, Etc
 from tianlu_registry.engine.etcd_errors import map_error, was_not_sent
 from tianlu_registry.engine.etcd_lease import EtcdKeepAlive
 from tianlu_registry.engine.etcd_watch import EtcdWatcher, EtcdWatchStream
+from tianlu_registry.engine.range_stream import pieces
 from tianlu_registry.engine.store import StoreStatus
 from tianlu_registry.errors import InvalidArgument, RegistryError, Unavailable
 from tianlu_registry.mvcc.types import WatchSink, WatchSpec
@@ -169,6 +170,10 @@ class EtcdStore:
 
     async def range(self, request: RangeRequest) -> RangeResponse:
         return await self.call(_RANGE, request)
+
+    def range_stream(self, request: RangeRequest) -> AsyncGenerator[RangeResponse, None]:
+        # Of ranges, because etcd has streams of its own since 3.7 only.
+        return pieces(request, self.range)
 
     async def put(self, request: PutRequest) -> PutResponse:
         return await self.call(_PUT, request, writes=True)

@@ -7,6 +7,7 @@ can stand in for our own node (`engine.etcd`) and nothing is converted on the ho
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,6 +76,14 @@ class Store(Protocol):
 
     async def range(self, request: RangeRequest) -> RangeResponse:
         """Read keys; linearizable unless `serializable` is set."""
+        ...
+
+    def range_stream(self, request: RangeRequest) -> AsyncGenerator[RangeResponse, None]:
+        """Read keys in pieces of about 1 MiB: see `engine.range_stream.pieces`.
+
+        Args:
+            request: without a custom order and without filters of revisions.
+        """
         ...
 
     async def put(self, request: PutRequest) -> PutResponse: ...

@@ -10,6 +10,7 @@ from tianlu_registry.mvcc.check import (
     is_serializable,
 )
 from tianlu_registry.mvcc.protocols import LeaseBook, RevisionBackend
+from tianlu_registry.mvcc.range import has_revision_filters
 from tianlu_registry.mvcc.revision import Change
 from tianlu_registry.mvcc.store import FIRST_REVISION, Applied, MvccStore
 from tianlu_registry.mvcc.types import (
@@ -43,6 +44,7 @@ __all__ = [
     "check_put",
     "check_range",
     "check_txn",
+    "has_revision_filters",
     "is_read_only",
     "is_serializable",
 ]

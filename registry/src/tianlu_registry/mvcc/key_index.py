@@ -34,6 +34,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from heapq import merge
+from itertools import islice
 
 from sortedcontainers import SortedList
 
@@ -145,6 +146,12 @@ class KeyIndex:
         keys = merge(_between(self._live, key, range_end), _between(self._dead, key, range_end))
         revisions = [packed for packed in (at(found, main) for found in keys) if packed]
         return (revisions[:limit] if limit else revisions), len(revisions)
+
+    def first_at(self, key: bytes, range_end: bytes, main: int, limit: int) -> list[int]:
+        """Return the first packed revisions, up to `limit`, of what `range_at` returns; without
+        looking at the rest."""
+        keys = merge(_between(self._live, key, range_end), _between(self._dead, key, range_end))
+        return list(islice(filter(None, (self.at(found, main) for found in keys)), limit))
 
     # Writing
 

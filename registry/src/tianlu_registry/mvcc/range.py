@@ -80,6 +80,27 @@ class Reader:
             self._answer_one(request, into, at, current)
         into.header.revision = current
 
+    def piece(self, request: RangeRequest, current: int, compact_revision: int) -> RangeResponse:
+        """Answer a range in key order with a limit like `answer`, but without a count: in time
+        that depends on the limit alone, at past revisions too.
+
+        Raises:
+            FutureRevision, Compacted: as `answer`.
+        """
+        into = RangeResponse()
+        at = request.revision
+        if not request.range_end or at <= 0 or at >= current or at < compact_revision:
+            self.answer(request, into, current, compact_revision)
+            return into
+        limit = request.limit
+        found = self._index.first_at(request.key, request.range_end, at, limit + 1)
+        into.more = len(found) > limit
+        into.MergeFromString(kv_fields(self._records(found[:limit])))
+        if request.keys_only:
+            _clear_values(into)
+        into.header.revision = current
+        return into
+
     def _answer_one(
         self, request: RangeRequest, into: RangeResponse, at: int, current: int
     ) -> None:
@@ -96,14 +117,14 @@ class Reader:
         into.MergeFromString(kv_field(record) + _COUNT_IS_ONE)
         if request.keys_only:
             into.kvs[0].ClearField("value")
-        if _has_filters(request):
+        if has_revision_filters(request):
             _replace(into, _filtered(list(into.kvs), request))
 
     def _answer_many(
         self, request: RangeRequest, into: RangeResponse, at: int, current: int
     ) -> None:
         limit = max(request.limit, 0)
-        needs_all = _has_filters(request) or request.sort_order != RangeRequest.NONE
+        needs_all = has_revision_filters(request) or request.sort_order != RangeRequest.NONE
         # One more than asked for tells whether there is more.
         fetch = 0 if needs_all or not limit else limit + 1
         if request.count_only:
@@ -124,8 +145,7 @@ class Reader:
                 kv_fields(self._records(revisions[:limit] if limit else revisions))
             )
         if request.keys_only:
-            for kv in into.kvs:
-                kv.ClearField("value")
+            _clear_values(into)
 
     def _records(self, revisions: list[int]) -> list[bytes]:
         return self._backend.get_many([revision_key(packed) for packed in revisions])
@@ -147,13 +167,19 @@ def _fill_arranged(into: RangeResponse, encoded: bytes, request: RangeRequest, l
     into.kvs.extend(kvs)
 
 
+def _clear_values(into: RangeResponse) -> None:
+    for kv in into.kvs:
+        kv.ClearField("value")
+
+
 def _replace(into: RangeResponse, kvs: list[KeyValue]) -> None:
     if len(kvs) != len(into.kvs):
         del into.kvs[:]
         into.kvs.extend(kvs)
 
 
-def _has_filters(request: RangeRequest) -> bool:
+def has_revision_filters(request: RangeRequest) -> bool:
+    """Whether keys of some revisions only are wanted."""
     return bool(
         request.min_mod_revision
         or request.max_mod_revision

@@ -119,6 +119,14 @@ class MvccStore:
         self._reader.answer(request, response, self._revision, self._compactor.revision)
         return response
 
+    def range_piece(self, request: RangeRequest) -> RangeResponse:
+        """Read the first keys of a range: see `Reader.piece`.
+
+        Raises:
+            FutureRevision, Compacted: as `range`.
+        """
+        return self._reader.piece(request, self._revision, self._compactor.revision)
+
     def put(self, request: PutRequest) -> Applied[PutResponse]:
         """Put a key.
 
