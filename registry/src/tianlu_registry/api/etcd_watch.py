@@ -329,13 +329,16 @@ class WatchStream:
             self.abort(error)
         elif self._forget(watch.watch_id) is not None:
             watch.stop()
-            revision = error.compact_revision if isinstance(error, Compacted) else 0
-            self._respond(
-                watch.watch_id,
-                canceled=True,
-                compact_revision=revision,
-                cancel_reason=_cancel_reason(error),
-            )
+            if isinstance(error, Compacted):
+                self._tell_compacted(watch.watch_id, error.compact_revision)
+            else:
+                reason = _cancel_reason(error)
+                self._respond(watch.watch_id, canceled=True, cancel_reason=reason)
+
+    def _tell_compacted(self, watch_id: int, compact_revision: int) -> None:
+        """Say that a watch's history is gone. As in etcd, the compacted revision is all there is
+        to it: no reason, and no revision in the header."""
+        self._respond(watch_id, canceled=True, compact_revision=compact_revision, revision=0)
 
     # Progress
 
