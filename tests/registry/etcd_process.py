@@ -21,10 +21,16 @@ def free_port() -> int:
 
 
 class EtcdProcess:
-    """One etcd member with a data directory that survives `kill` and `start`."""
+    """One etcd member with a data directory that survives `kill` and `start`.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: for data and log.
+        arguments: further flags.
+    """
+
+    def __init__(self, directory: Path, *arguments: str) -> None:
         self.directory = directory
+        self._arguments = arguments
         self.client_port = free_port()
         self.peer_port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -49,6 +55,7 @@ class EtcdProcess:
                     f"--initial-cluster=test={peer}",
                     "--unsafe-no-fsync",
                     "--log-level=error",
+                    *self._arguments,
                 ],
                 stdout=log,
                 stderr=log,

@@ -36,7 +36,7 @@ from tianlu_registry.api.etcd_lease import LeaseServicer
 from tianlu_registry.api.etcd_lock import LockServicer
 from tianlu_registry.api.etcd_maintenance import MaintenanceServicer
 from tianlu_registry.api.etcd_watch import WatchServicer
-from tianlu_registry.api.grpc_asgi import GrpcApp
+from tianlu_registry.api.grpc_asgi import REQUEST_OVERHEAD_BYTES, GrpcApp
 from tianlu_registry.api.grpc_asgi.asgi import Receive, Scope, Send
 from tianlu_registry.api.grpc_health import SERVICE as HEALTH_SERVICE
 from tianlu_registry.api.grpc_health import HealthServicer
@@ -184,7 +184,11 @@ class RegistryApp:
         cluster = engine.cluster if entrance is None else entrance.cluster
         version = importlib.metadata.version("tianlu-registry")
         http = HttpRouter()
-        grpc = GrpcApp(error_status, fallback=http)
+        grpc = GrpcApp(
+            error_status,
+            fallback=http,
+            request_bytes_max=settings.node.request_bytes_max + REQUEST_OVERHEAD_BYTES,
+        )
         watch = WatchServicer(
             store,
             progress_interval_seconds=settings.progress_interval_seconds,

@@ -84,9 +84,9 @@ _SERVICES: Final = {
     for name, service in file.services_by_name.items()
 }
 
-
-BODY_BYTES_MAX: Final = 3 * 1024 * 1024
-"""Longest body: a request at the store's limit, in base64, and as much overhead as gRPC gets."""
+_BODY_PARTS: Final = (3, 2)
+"""Longest body, by the longest gRPC message: bytes in base64 are a third longer, and fields have
+names."""
 
 
 def add_routes(router: HttpRouter, grpc: GrpcApp) -> None:
@@ -102,11 +102,13 @@ class _UnaryRoute:
 
     def __init__(self, grpc: GrpcApp, descriptor: MethodDescriptor) -> None:
         self._grpc = grpc
+        parts, whole = _BODY_PARTS
+        self._body_bytes_max = grpc.request_bytes_max * parts // whole
         self._path = f"/{descriptor.containing_service.full_name}/{descriptor.name}"
         self._request_class: type[Message] = GetMessageClass(descriptor.input_type)
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
-        message = decode_json(await request.body(BODY_BYTES_MAX), self._request_class)
+        message = decode_json(await request.body(self._body_bytes_max), self._request_class)
         method = self._grpc.methods.get(self._path)
         if method is None:
             raise RpcError(StatusCode.UNIMPLEMENTED, f"tianlu: {self._path} is not implemented")

@@ -5,12 +5,18 @@ pyvoy. Why it exists and what it costs: docs/adr/0005-grpc-over-asgi-inside-envo
 """
 
 from tianlu_registry.api.grpc_asgi.context import RpcContext
-from tianlu_registry.api.grpc_asgi.dispatch import REQUEST_BYTES_MAX, GrpcApp, Method
+from tianlu_registry.api.grpc_asgi.dispatch import (
+    REQUEST_BYTES_MAX,
+    REQUEST_OVERHEAD_BYTES,
+    GrpcApp,
+    Method,
+)
 from tianlu_registry.api.grpc_asgi.reader import RequestStream
 from tianlu_registry.api.grpc_asgi.status import RpcError, StatusCode
 
 __all__ = [
     "REQUEST_BYTES_MAX",
+    "REQUEST_OVERHEAD_BYTES",
     "GrpcApp",
     "Method",
     "RequestStream",

@@ -18,7 +18,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
@@ -36,9 +36,12 @@ _OK_HEADER = (b"grpc-status", b"0")
 _OK_TRAILERS: Event = {"type": "http.response.trailers", "headers": [_OK_HEADER]}
 _END_OF_BODY: Event = {"type": "http.response.body", "body": b""}
 
-REQUEST_BYTES_MAX = 2 * 1024 * 1024
-"""Default bound of one message: etcd's largest request, 1.5 MiB, and its allowance of 512 KiB.
-Source: etcd server/etcdserver/api/v3rpc/grpc.go."""
+REQUEST_OVERHEAD_BYTES = 512 * 1024
+"""What a message may have beyond the largest request, so that one that is a little too large is
+refused by whoever knows why. Source: etcd server/etcdserver/api/v3rpc/grpc.go."""
+
+REQUEST_BYTES_MAX = 1536 * 1024 + REQUEST_OVERHEAD_BYTES
+"""Default bound of one message."""
 
 
 @dataclass(slots=True)
@@ -83,7 +86,7 @@ class GrpcApp:
         sweep_interval_seconds: float = 5.0,
     ) -> None:
         self._error_status = error_status
-        self._request_bytes_max = request_bytes_max
+        self.request_bytes_max: Final = request_bytes_max
         self._fallback = fallback
         self.sweeper = DisconnectSweeper(sweep_interval_seconds)
         self._streams: set[RpcContext] = set()
@@ -144,7 +147,7 @@ class GrpcApp:
         self, method: Method, context: RpcContext, receive: Receive, send: Send
     ) -> None:
         """The hot path: everything here happens for every Put and Range."""
-        message = await read_one(receive, context, self._request_bytes_max)
+        message = await read_one(receive, context, self.request_bytes_max)
         request = parse(method.parser, message)
         context.attach()
         self.sweeper.add(context, receive)
@@ -170,11 +173,11 @@ class GrpcApp:
                 receive,
                 context,
                 method.parser,
-                self._request_bytes_max,
+                self.request_bytes_max,
                 lambda: self.sweeper.add(context, receive),
             )
         else:
-            message = await read_one(receive, context, self._request_bytes_max)
+            message = await read_one(receive, context, self.request_bytes_max)
             request = parse(method.parser, message)
             self.sweeper.add(context, receive)
         await _run_stream_handler(method, request, context)
