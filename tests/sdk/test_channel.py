@@ -32,12 +32,12 @@ async def test_a_stream_that_nobody_takes_is_given_up(monkeypatch: pytest.Monkey
     monkeypatch.setattr(_stream, "WRITE_SECONDS_MAX", 0.05)
     async with silent_peer() as connection:
         with pytest.raises(Unavailable, match=r"took nothing for 0\.05 s"):
-            await connection.stream(WATCH).write(REQUEST)
+            await (await connection.stream(WATCH)).write(REQUEST)
 
 
 async def test_the_end_of_a_stream_is_not_the_end_of_the_task_that_uses_it() -> None:
     async with silent_peer() as connection:
-        stream = connection.stream(WATCH)
+        stream = await connection.stream(WATCH)
         reading = asyncio.create_task(stream.read())
         await asyncio.sleep(0)
         stream.cancel()
@@ -49,7 +49,8 @@ async def test_the_end_of_a_stream_is_not_the_end_of_the_task_that_uses_it() -> 
 
 async def test_a_task_that_is_cancelled_is_cancelled() -> None:
     async with silent_peer() as connection:
-        for work in (connection.stream(WATCH).read(), connection.stream(WATCH).write(REQUEST)):
+        first, second = await connection.stream(WATCH), await connection.stream(WATCH)
+        for work in (first.read(), second.write(REQUEST)):
             task = asyncio.create_task(work)
             await asyncio.sleep(0)
             task.cancel()

@@ -17,12 +17,16 @@ from tianlu import _errors
 ROOT = Path(__file__).resolve().parents[2]
 
 EXPORTS = [
+    "Access",
     "Applied",
+    "AsyncAuth",
     "AsyncClient",
     "AsyncKv",
     "AsyncMirror",
     "AsyncRegistration",
     "AsyncTransport",
+    "Auth",
+    "AuthStatus",
     "CatalogView",
     "Change",
     "ChangeKind",
@@ -53,6 +57,8 @@ EXPORTS = [
     "NotFound",
     "OutcomeUnknown",
     "Override",
+    "Permission",
+    "PermissionDenied",
     "Port",
     "ProtocolError",
     "Registration",
@@ -66,6 +72,7 @@ EXPORTS = [
     "TianluError",
     "Transport",
     "TxnResult",
+    "Unauthenticated",
     "Unavailable",
     "__version__",
 ]
@@ -127,6 +134,7 @@ def test_errors_table_is_total_and_every_class_is_reached():
     local = {
         _errors.TianluError,
         _errors.NoInstance,
+        _errors.NotAllowed,
         _errors.OutcomeUnknown,
         _errors.SessionLost,
         _errors.ClientClosed,

@@ -18,12 +18,15 @@ DOCS = ROOT / "docs"
 PAGES = {
     **dict.fromkeys(
         (
+            "auth",
             "cluster",
             "instance",
             "kv",
+            "role",
             "service",
             "snapshot",
             "subscribers",
+            "user",
             "version",
             "watch",
         ),

@@ -25,9 +25,11 @@ from tianlu._errors import (
     NotAllowed,
     NotFound,
     OutcomeUnknown,
+    PermissionDenied,
     ProtocolError,
     SessionLost,
     TianluError,
+    Unauthenticated,
     Unavailable,
 )
 from tianlu._model import (
@@ -44,6 +46,7 @@ from tianlu._model import (
     ServiceSummary,
     Subscriber,
 )
+from tianlu._users import Access, AuthStatus, Permission
 from tianlu._view import (
     CatalogView,
     Change,
@@ -56,12 +59,14 @@ from tianlu._view import (
 )
 
 if TYPE_CHECKING:
+    from tianlu._auth import AsyncAuth
     from tianlu._client import AsyncClient
     from tianlu._key_value import KeyChange, KeyRange, KeyValue, Lease, TxnResult
     from tianlu._kv import AsyncKv
     from tianlu._mirror import AsyncMirror
     from tianlu._registration import AsyncRegistration
     from tianlu._snapshot import HostSnapshot
+    from tianlu._sync.auth import Auth
     from tianlu._sync.client import Client
     from tianlu._sync.kv import Kv
     from tianlu._sync.mirror import Mirror
@@ -72,12 +77,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Access",
     "Applied",
+    "AsyncAuth",
     "AsyncClient",
     "AsyncKv",
     "AsyncMirror",
     "AsyncRegistration",
     "AsyncTransport",
+    "Auth",
+    "AuthStatus",
     "CatalogView",
     "Change",
     "ChangeKind",
@@ -108,6 +117,8 @@ __all__ = [
     "NotFound",
     "OutcomeUnknown",
     "Override",
+    "Permission",
+    "PermissionDenied",
     "Port",
     "ProtocolError",
     "Registration",
@@ -121,11 +132,14 @@ __all__ = [
     "TianluError",
     "Transport",
     "TxnResult",
+    "Unauthenticated",
     "Unavailable",
     "__version__",
 ]
 
 _LATER: Final = {
+    "AsyncAuth": "_auth",
+    "Auth": "_sync.auth",
     "AsyncClient": "_client",
     "AsyncKv": "_kv",
     "AsyncMirror": "_mirror",

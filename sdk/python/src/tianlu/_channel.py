@@ -1,7 +1,8 @@
 """One client's connection to the registry: its endpoints, failover among them, deadlines, retries.
 
 The calls go over one HTTP/2 connection per endpoint in use, opened on first use and kept alive by
-pings. `Connection.endpoint` is tried until it fails; then another one (`tianlu._failover`).
+pings (`tianlu._channels`), each with the client's token (`tianlu._identity`). `Connection.endpoint`
+is tried until it fails; then another one (`tianlu._failover`).
 
 What is tried again, while the deadline lasts and the error is Unavailable, by `tianlu._rpc.Method`:
 
@@ -20,11 +21,23 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from tianlu import _fork
+from tianlu._channels import Channels
+from tianlu._credentials import Credentials
 from tianlu._endpoint import Endpoint
-from tianlu._errors import ClientClosed, OutcomeUnknown, TianluError, Unavailable
+from tianlu._errors import (
+    ClientClosed,
+    OutcomeUnknown,
+    PermissionDenied,
+    TianluError,
+    Unauthenticated,
+    Unavailable,
+)
 from tianlu._failover import EndpointChoice
+from tianlu._identity import NO_TOKEN, Identity, LogIn, metadata
+from tianlu._proto.etcd import rpc_pb2 as etcd
+from tianlu._refusal import refused_text
 from tianlu._retry import CALL_WAIT, Deadline, draw
-from tianlu._rpc import Method, Request, Response
+from tianlu._rpc import AUTHENTICATE, Method, Request, Response
 from tianlu._stream import Stream, task_cancelled, translate
 
 if TYPE_CHECKING:
@@ -38,6 +51,9 @@ ATTEMPT_SECONDS_MIN: Final = 0.5
 
 ENDPOINTS_TRIED: Final = 3
 """Over how many attempts the time of a call is spread, if there are as many endpoints."""
+
+LOGIN_SECONDS: Final = 3.0
+"""Most time for the login before a stream is opened, its connecting (1 s) included."""
 
 OWN_WRITE_SECONDS: Final = 5.0
 """How long after a write nodes that serve may be behind it: far longer than one ever is."""
@@ -69,12 +85,21 @@ class Connection:
     Args:
         endpoints: at least one.
         timeout_seconds: deadline of a call that is given none.
+        credentials: who calls; nobody if not given.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], *, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        *,
+        timeout_seconds: float,
+        credentials: Credentials | None = None,
+    ) -> None:
+        credentials = credentials or Credentials()
         self._choice = EndpointChoice(endpoints)
         self._timeout_seconds = timeout_seconds
-        self._channels: dict[Endpoint, grpc.aio.Channel] = {}
+        self._channels = Channels(credentials, _OPTIONS)
+        self._identity = Identity(credentials)
         self._closed = ""
         self._start: Callable[[], None] | None = None
         self._own_revision = 0
@@ -119,8 +144,8 @@ class Connection:
     async def learn(self, endpoints: Iterable[Endpoint]) -> None:
         """Use these as well, instead of what was learnt before; close what is used no more."""
         self._choice.learn(endpoints)
-        for gone in self._channels.keys() - set(self._choice.all):
-            await self._channels.pop(gone).close()
+        for gone in set(self._channels.endpoints) - set(self._choice.all):
+            await self._channels.drop(gone)
 
     async def call(
         self,
@@ -185,6 +210,32 @@ class Connection:
         Raises:
             TianluError: by the table in `tianlu._errors`; `turn_from` has been called if need be.
         """
+        deadline = Deadline.after(timeout_seconds)
+
+        async def attempt(token: str) -> Response:
+            return await self._ask(method, request, endpoint, deadline, token)
+
+        try:
+            return await self._identity.call(attempt, self._login_at(endpoint, deadline), deadline)
+        except PermissionDenied as error:
+            text = refused_text(str(error), self._identity.user, method.path, request)
+            raise PermissionDenied(text) from error
+
+    def _login_at(self, endpoint: Endpoint, deadline: Deadline) -> LogIn:
+        async def log_in(name: str, password: str) -> str:
+            request = etcd.AuthenticateRequest(name=name, password=password)
+            return (await self._ask(AUTHENTICATE, request, endpoint, deadline, NO_TOKEN)).token
+
+        return log_in
+
+    async def _ask(
+        self,
+        method: Method[Request, Response],
+        request: Request,
+        endpoint: Endpoint,
+        deadline: Deadline,
+        token: str,
+    ) -> Response:
         import grpc.aio
 
         call = self._channel(endpoint).unary_unary(
@@ -193,7 +244,9 @@ class Connection:
             response_deserializer=method.response.FromString,
         )
         try:
-            response: Response = await call(request, timeout=timeout_seconds)
+            response: Response = await call(
+                request, timeout=deadline.remaining(), metadata=metadata(token)
+            )
         except grpc.aio.AioRpcError as error:
             known = translate(error, endpoint)
             if isinstance(known, Unavailable):
@@ -208,7 +261,7 @@ class Connection:
             raise (
                 ClientClosed(self._closed)
                 if self._closed
-                else Unavailable(f"registry at {endpoint}: the endpoint is used no more")
+                else Unavailable(f"registry at {endpoint}: the connection is used no more")
             ) from None
         self._choice.served(endpoint)
         return response
@@ -257,49 +310,58 @@ class Connection:
                 one.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
 
-    def stream(self, method: Method[Request, Response]) -> Stream[Request, Response]:
-        """Open a bidirectional stream on the endpoint in use.
+    async def stream(self, method: Method[Request, Response]) -> Stream[Request, Response]:
+        """Open a bidirectional stream on the endpoint in use, logging in before if need be.
 
-        A failure shows at the first write or read; then call `turn_from(stream.endpoint)`.
+        Whether the registry takes it shows at the first write or read; if that fails, call
+        `turn_from(stream.endpoint)`.
+
+        Raises:
+            TianluError: nobody could log in; `turn_from` has been called if need be.
         """
         endpoint = self.endpoint
-        open_call: grpc.aio.StreamStreamMultiCallable[Request, Response] = self._channel(
-            endpoint
-        ).stream_stream(
-            method.path,
-            request_serializer=method.request.SerializeToString,
-            response_deserializer=method.response.FromString,
-        )
-        return Stream(open_call(), endpoint)
+        # A login takes long if its node is away: then another one is to be tried soon.
+        deadline = self.deadline().at_most(LOGIN_SECONDS)
+        log_in = self._login_at(endpoint, deadline)
+        token = await self._identity.token(log_in, deadline)
+
+        def open_with(token: str) -> grpc.aio.StreamStreamCall[Request, Response]:
+            open_call: grpc.aio.StreamStreamMultiCallable[Request, Response] = self._channel(
+                endpoint
+            ).stream_stream(
+                method.path,
+                request_serializer=method.request.SerializeToString,
+                response_deserializer=method.response.FromString,
+            )
+            return open_call(metadata=metadata(token))
+
+        async def again(error: Unauthenticated) -> grpc.aio.StreamStreamCall[Request, Response]:
+            if not self._identity.refused(token, error):
+                raise error
+            deadline = self.deadline().at_most(LOGIN_SECONDS)
+            fresh = self._identity.token(self._login_at(endpoint, deadline), deadline)
+            return open_with(await fresh)
+
+        return Stream(open_with(token), endpoint, again, self._identity.accepted)
 
     async def close(self) -> None:
         """Close all channels; calls under way fail. Calling it again does nothing."""
         self._closed = "the client is closed"
-        channels = list(self._channels.values())
-        self._channels.clear()
-        for channel in channels:
-            await channel.close()
+        await self._channels.close()
 
     def abandon(self, why: str) -> None:
         """Refuse every later call without touching the channels: they are another process's."""
         self._closed = why
 
     def _channel(self, endpoint: Endpoint) -> grpc.aio.Channel:
-        import grpc.aio
-
         if self._closed:
             raise ClientClosed(self._closed)
+        if endpoint in self._channels.endpoints:
+            return self._channels.get(endpoint)
+        _fork.check_usable()
         channel = self._channels.get(endpoint)
-        if channel is None:
-            _fork.check_usable()
-            channel = (
-                grpc.aio.secure_channel(endpoint.target, grpc.ssl_channel_credentials(), _OPTIONS)
-                if endpoint.tls
-                else grpc.aio.insecure_channel(endpoint.target, _OPTIONS)
-            )
-            self._channels[endpoint] = channel
-            if self._start is not None:
-                self._start()
+        if self._start is not None:
+            self._start()
         return channel
 
 

@@ -19,10 +19,12 @@ from typing import Final, Self
 
 from tianlu import _fork
 from tianlu._address import advertised_address
+from tianlu._auth import AsyncAuth
 from tianlu._balancer import Balancer
 from tianlu._catalog import AsyncCatalog
 from tianlu._channel import Connection
 from tianlu._convert import instance_from_proto, service_from_proto
+from tianlu._credentials import resolve_credentials
 from tianlu._endpoint import parse_endpoints
 from tianlu._errors import (
     ClientClosed,
@@ -87,9 +89,22 @@ class AsyncClient(AsyncCatalog):
         ttl_seconds: how long registrations outlive a lost contact, 2 to 3600.
         learn_endpoints: also use the client URLs that the cluster's members announce, those at
             which the member itself answers from here. Looked at again every 15 to 30 s.
+        user: who this is towards a registry with authentication; it logs in by itself, and again
+            when its token has ended. None takes TIANLU_USER, "" means nobody.
+        password: the user's; None takes `password_file`, TIANLU_PASSWORD or TIANLU_PASSWORD_FILE.
+        password_file: a file whose first line is the password; read anew at every login.
+        token: a token that somebody else has made, such as a JWT, instead of a user; None takes
+            TIANLU_TOKEN.
+        ca_file: PEM, the authorities that https endpoints are verified by; None takes TIANLU_CACERT
+            or else gRPC's.
+        cert_file, key_file: PEM, this client's certificate and key, for registries that ask for
+            one; None takes TIANLU_CERT and TIANLU_KEY. Files of certificates that change are read
+            again.
+        server_name: the name that the registry's certificate must have, if it is not the one in
+            the endpoint; None takes TIANLU_SERVER_NAME.
 
     Raises:
-        InvalidInput: an argument cannot be.
+        InvalidInput: an argument cannot be, or a file cannot be read.
     """
 
     def __init__(
@@ -102,10 +117,30 @@ class AsyncClient(AsyncCatalog):
         timeout_seconds: float = 5.0,
         ttl_seconds: int = 10,
         learn_endpoints: bool = False,
+        user: str | None = None,
+        password: str | None = None,
+        password_file: Path | str | None = None,
+        token: str | None = None,
+        ca_file: Path | str | None = None,
+        cert_file: Path | str | None = None,
+        key_file: Path | str | None = None,
+        server_name: str | None = None,
     ) -> None:
         check_seconds("timeout_seconds", timeout_seconds, 0.001, TIMEOUT_SECONDS_MAX)
         check_int("ttl_seconds", ttl_seconds, TTL_SECONDS_MIN, TTL_SECONDS_MAX)
-        connection = Connection(parse_endpoints(endpoints), timeout_seconds=timeout_seconds)
+        credentials = resolve_credentials(
+            user=user,
+            password=password,
+            password_file=password_file,
+            token=token,
+            ca_file=ca_file,
+            cert_file=cert_file,
+            key_file=key_file,
+            server_name=server_name,
+        )
+        connection = Connection(
+            parse_endpoints(endpoints), timeout_seconds=timeout_seconds, credentials=credentials
+        )
         super().__init__(connection, check_name("namespace", namespace))
         self._name = name or _default_name()
         self._snapshot_dir = None if snapshot_dir is None else Path(snapshot_dir)
@@ -120,6 +155,7 @@ class AsyncClient(AsyncCatalog):
         self._subscribed: dict[ServiceKey, Follower] = {}
         self._balancers: dict[ServiceKey, Balancer] = {}
         self._kv = AsyncKv(connection)
+        self._auth = AsyncAuth(connection)
         self._learner = MemberLearner(connection) if learn_endpoints else None
         if self._learner is not None:
             connection.when_used(self._learner.start)
@@ -168,6 +204,11 @@ class AsyncClient(AsyncCatalog):
     def kv(self) -> AsyncKv:
         """The registry's raw etcd v3 key-value API."""
         return self._kv
+
+    @property
+    def auth(self) -> AsyncAuth:
+        """The registry's users and roles."""
+        return self._auth
 
     def status(self) -> ClientStatus:
         """Return how the client stands towards the registry. No I/O; any thread."""

@@ -5,6 +5,8 @@
     ├── NotFound           what the call names does not exist
     ├── Conflict           the thing is not in the state that the call needs, or exists already
     ├── NotAllowed         the registry or the gateway refuses this caller
+    │   ├── Unauthenticated    it does not know who calls: mend user, password, token or certificate
+    │   └── PermissionDenied   it knows, and this user may not: somebody must grant it
     ├── LimitReached       a quota of the registry is used up: somebody must act, or try later
     ├── Compacted          the asked revision is no longer, or not yet, there
     ├── Unavailable        nothing is wrong with the call: try again
@@ -61,6 +63,22 @@ class NotAllowed(TianluError):
     """The caller may not do this, or has not said who it is."""
 
 
+class Unauthenticated(NotAllowed):
+    """The registry does not know who calls: a wrong password, an ended token, or nothing was said.
+
+    Args:
+        passing: users or roles changed while the call ran, so that the very same call may succeed.
+    """
+
+    def __init__(self, text: str, *, passing: bool = False) -> None:
+        super().__init__(text)
+        self.passing = passing
+
+
+class PermissionDenied(NotAllowed):
+    """The registry knows who calls, and none of his roles permits this."""
+
+
 class LimitReached(TianluError):
     """A quota or limit of the registry is used up."""
 
@@ -115,6 +133,20 @@ class ClientClosed(TianluError):
 _BROKEN: Final = ("Received RST_STREAM", "Stream removed")
 """What gRPC says, as INTERNAL or UNKNOWN, when a proxy on the way loses the node in mid-answer."""
 
+OLD_AUTH_REVISION: Final = "etcdserver: revision of auth store is old"
+_NOBODY: Final = frozenset(
+    {
+        OLD_AUTH_REVISION,
+        "etcdserver: user name is empty",
+        "etcdserver: authentication failed, invalid user ID or password",
+        "auth: authentication failed, password was given for no password user",
+    }
+)
+"""Texts that say that nobody knows who calls, under codes that say something else.
+
+Source: etcd, api/v3rpc/rpctypes/error.go.
+"""
+
 _BY_CODE: Final[dict[str, type[TianluError]]] = {
     "CANCELLED": Unavailable,
     "UNKNOWN": ProtocolError,
@@ -122,7 +154,7 @@ _BY_CODE: Final[dict[str, type[TianluError]]] = {
     "DEADLINE_EXCEEDED": DeadlinePassed,
     "NOT_FOUND": NotFound,
     "ALREADY_EXISTS": Conflict,
-    "PERMISSION_DENIED": NotAllowed,
+    "PERMISSION_DENIED": PermissionDenied,
     "RESOURCE_EXHAUSTED": LimitReached,
     "FAILED_PRECONDITION": Conflict,
     "ABORTED": Conflict,
@@ -131,7 +163,7 @@ _BY_CODE: Final[dict[str, type[TianluError]]] = {
     "INTERNAL": ProtocolError,
     "UNAVAILABLE": Unavailable,
     "DATA_LOSS": ProtocolError,
-    "UNAUTHENTICATED": NotAllowed,
+    "UNAUTHENTICATED": Unauthenticated,
 }
 
 
@@ -146,6 +178,10 @@ def from_rpc(code: str, details: str, *, endpoint: str) -> TianluError:
     kind = _BY_CODE.get(code, ProtocolError)
     if kind is ProtocolError and details.startswith(_BROKEN):
         kind = Unavailable
+    if kind is Unauthenticated or details in _NOBODY:
+        return Unauthenticated(
+            details or "who calls is not known", passing=details == OLD_AUTH_REVISION
+        )
     if kind is InvalidInput:
         match = _FIELD.match(details)
         return InvalidInput(*match.groups()) if match else InvalidInput("", details)

@@ -137,7 +137,7 @@ class Follower:
                 await stream.write(catalog_pb2.WatchRequest(ack=ack))
 
     async def _one_stream(self) -> AsyncGenerator[tuple[Change, ...], None]:
-        stream: _Watch = self._connection.stream(WATCH)
+        stream: _Watch = await self._connection.stream(WATCH)
         try:
             await stream.write(catalog_pb2.WatchRequest(create=self._create()))
             self._stream = stream

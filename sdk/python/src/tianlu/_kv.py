@@ -6,17 +6,27 @@ Source: etcd, api/etcdserverpb/rpc.proto. Keys and values are bytes; text is enc
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 from tianlu._channel import Connection
 from tianlu._endpoint import Endpoint
-from tianlu._errors import Compacted, InvalidInput, NotFound, ProtocolError, Unavailable
+from tianlu._errors import (
+    Compacted,
+    InvalidInput,
+    NotFound,
+    ProtocolError,
+    Unauthenticated,
+    Unavailable,
+    from_rpc,
+)
 from tianlu._input import check_int
+from tianlu._key_range import Bytes, key_range, to_bytes
 from tianlu._key_value import KeyChange, KeyRange, KeyValue, Lease, TxnResult
 from tianlu._proto.etcd import kv_pb2
 from tianlu._proto.etcd import rpc_pb2 as etcd
-from tianlu._retry import CALL_WAIT, STREAM_WAIT, draw
+from tianlu._retry import CALL_WAIT, STREAM_WAIT, Deadline, draw
 from tianlu._rpc import (
     KV_COMPACT,
     KV_DELETE,
@@ -31,9 +41,6 @@ from tianlu._rpc import (
 )
 from tianlu._view import ChangeKind
 
-Bytes: TypeAlias = bytes | str
-
-_ALL: Final = b"\0"
 _LEASE_SECONDS_MAX: Final = 9_000_000_000
 
 _FUTURE: Final = "is a future revision"
@@ -44,6 +51,9 @@ _PASSING: Final = frozenset(
 
 Source: etcd, api/v3rpc/rpctypes/error.go.
 """
+
+_GO_STATUS: Final = re.compile(r"rpc error: code = (\w+) desc = (.*)", re.DOTALL)
+"""How etcd writes a refusal where there is room for a text only: as Go's gRPC library prints it."""
 
 
 class AsyncKv:
@@ -81,7 +91,7 @@ class AsyncKv:
         Raises:
             Compacted: the revision is gone or still to come.
         """
-        start, end = _range(key, prefix, range_end)
+        start, end = key_range(key, prefix, range_end)
         request = etcd.RangeRequest(
             key=start,
             range_end=end,
@@ -115,14 +125,14 @@ class AsyncKv:
         Raises:
             NotFound: there is no such lease.
         """
-        request = etcd.PutRequest(key=_bytes(key), value=_bytes(value), lease=lease)
+        request = etcd.PutRequest(key=to_bytes(key), value=to_bytes(value), lease=lease)
         return (await self._connection.call(KV_PUT, request)).header.revision
 
     async def delete(
         self, key: Bytes, *, prefix: bool = False, range_end: Bytes | None = None
     ) -> int:
         """Delete a key or a range. Returns how many keys it deleted."""
-        start, end = _range(key, prefix, range_end)
+        start, end = key_range(key, prefix, range_end)
         request = etcd.DeleteRangeRequest(key=start, range_end=end)
         return (await self._connection.call(KV_DELETE, request)).deleted
 
@@ -170,7 +180,7 @@ class AsyncKv:
         Raises:
             Compacted: changes since the last one yielded have been compacted away.
         """
-        start, end = _range(key, prefix, range_end)
+        start, end = key_range(key, prefix, range_end)
         request = etcd.WatchCreateRequest(
             key=start, range_end=end, start_revision=start_revision, prev_kv=previous
         )
@@ -244,9 +254,10 @@ class AsyncKv:
         Raises:
             Unavailable: it did not answer; the next attempt is made elsewhere.
         """
-        stream = self._connection.stream(LEASE_KEEP_ALIVE)
+        deadline = Deadline.after(timeout_seconds)
+        stream = await self._connection.stream(LEASE_KEEP_ALIVE)
         try:
-            async with asyncio.timeout(timeout_seconds):
+            async with asyncio.timeout(deadline.remaining()):
                 await stream.write(etcd.LeaseKeepAliveRequest(ID=id))
                 response = await stream.read()
         except TimeoutError:
@@ -266,11 +277,15 @@ class AsyncKv:
         self, request: etcd.WatchCreateRequest
     ) -> AsyncGenerator[etcd.WatchResponse, None]:
         """Yield the answers of one stream; ends when the registry ends it."""
-        stream = self._connection.stream(KV_WATCH)
+        stream = await self._connection.stream(KV_WATCH)
         try:
             await stream.write(etcd.WatchRequest(create_request=request))
             while (response := await stream.read()) is not None:
-                _check_goes_on(response, stream.endpoint)
+                try:
+                    _check_goes_on(response, stream.endpoint)
+                except Unauthenticated as error:
+                    await stream.begin_again(error)
+                    continue
                 if response.created and not request.start_revision:
                     # A reconnection must not skip what happens from now on.
                     request.start_revision = response.header.revision + 1
@@ -289,6 +304,7 @@ def _check_goes_on(response: etcd.WatchResponse, endpoint: Endpoint) -> None:
     Raises:
         Compacted: what it would go on with has been compacted away.
         Unavailable: this node cannot go on; another can.
+        Unauthenticated, PermissionDenied: the registry does not know who watches, or he may not.
         InvalidInput: the watch is refused.
     """
     if response.compact_revision:
@@ -296,28 +312,13 @@ def _check_goes_on(response: etcd.WatchResponse, endpoint: Endpoint) -> None:
         raise Compacted(f"the revision has been compacted; the oldest is {oldest}")
     if not response.canceled:
         return
-    if response.cancel_reason in _PASSING:
-        raise Unavailable(f"registry at {endpoint}: {response.cancel_reason}")
-    raise InvalidInput("", response.cancel_reason or "the watch was refused")
-
-
-def _bytes(text: Bytes) -> bytes:
-    return text.encode() if isinstance(text, str) else text
-
-
-def _range(key: Bytes, prefix: bool, range_end: Bytes | None) -> tuple[bytes, bytes]:
-    start = _bytes(key)
-    if prefix and range_end is not None:
-        raise InvalidInput("range_end", "give prefix or range_end, not both")
-    if prefix:
-        return start or _ALL, _after_prefix(start)
-    return start, b"" if range_end is None else _bytes(range_end)
-
-
-def _after_prefix(prefix: bytes) -> bytes:
-    """Return the first key behind all that begin with `prefix`; b"\\0" means behind all keys."""
-    stem = prefix.rstrip(b"\xff")
-    return stem[:-1] + bytes([stem[-1] + 1]) if stem else _ALL
+    reason = response.cancel_reason
+    if reason in _PASSING:
+        raise Unavailable(f"registry at {endpoint}: {reason}")
+    if status := _GO_STATUS.fullmatch(reason):
+        code = re.sub(r"\B(?=[A-Z])", "_", status[1]).upper()
+        raise from_rpc(code, status[2], endpoint=str(endpoint))
+    raise InvalidInput("", reason or "the watch was refused")
 
 
 def _item(message: kv_pb2.KeyValue) -> KeyValue:

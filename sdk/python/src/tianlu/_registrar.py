@@ -157,7 +157,11 @@ class Registrar:
 
     async def _hold(self) -> Step:
         """Open the renewal stream and renew on it until it breaks or the session is lost."""
-        stream: _Renewals = self._connection.stream(KEEP_ALIVE)
+        try:
+            stream: _Renewals = await self._connection.stream(KEEP_ALIVE)
+        except TianluError as caught:
+            self._note(caught, "stream_broken")
+            return self._session.handle(Event.STREAM_BROKEN, draw())
         again: asyncio.Task[None] | None = None
         event = Event.LOST
         error: TianluError | None = None

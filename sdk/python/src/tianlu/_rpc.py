@@ -109,6 +109,14 @@ def _etcd(
     )
 
 
+def auth_method(
+    name: str, request: type[Request], response: type[Response], *, repeatable: bool = True
+) -> Method[Request, Response]:
+    """Return a method of etcd's service Auth; a repeatable one reads."""
+    path = f"/etcdserverpb.Auth/{name}"
+    return Method(path, request, response, repeatable, reads=repeatable)
+
+
 # A write of the raw API is not repeated blindly: another client may have written in between.
 KV_RANGE: Final = _etcd(
     "KV/Range", etcd.RangeRequest, etcd.RangeResponse, repeatable=True, reads=True
@@ -145,6 +153,12 @@ LEASE_TIME_TO_LIVE: Final = _etcd(
     etcd.LeaseTimeToLiveResponse,
     repeatable=True,
     reads=True,
+)
+AUTHENTICATE: Final = _etcd(
+    "Auth/Authenticate",
+    etcd.AuthenticateRequest,
+    etcd.AuthenticateResponse,
+    repeatable=True,
 )
 MEMBER_LIST: Final = _etcd(
     "Cluster/MemberList",

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 import typer
 
+from tianlu._cli.access import credentials
+from tianlu._credentials import Credentials
 from tianlu._errors import InvalidInput, ProtocolError, TianluError, Unavailable
 
 if TYPE_CHECKING:
@@ -33,21 +35,24 @@ def call(
     namespace: str,
     timeout_seconds: float,
 ) -> T:
-    """Run `work` with a client and return what it returns.
+    """Run `work` with a client of the command line's user and return what it returns.
 
     Raises:
         typer.Exit: it failed; one line has been written to standard error.
     """
     from tianlu._client import AsyncClient
 
-    async def run() -> T:
+    async def run(who: Credentials) -> T:
         async with AsyncClient(
-            endpoints, namespace=namespace, timeout_seconds=timeout_seconds
+            endpoints,
+            namespace=namespace,
+            timeout_seconds=timeout_seconds,
+            **who.arguments(),
         ) as client:
             return await work(client)
 
     try:
-        return asyncio.run(run())
+        return asyncio.run(run(credentials()))
     except TianluError as error:
         fail(error)
 

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from tianlu._cli.access import credentials
 from tianlu._cli.calls import fail
 from tianlu._cluster.node import Nodes
+from tianlu._credentials import Credentials
 from tianlu._endpoint import Endpoint, parse_endpoints
 from tianlu._errors import TianluError
 
@@ -26,12 +28,12 @@ def ask_cluster(
         typer.Exit: it failed; one line has been written to standard error.
     """
 
-    async def run() -> T:
+    async def run(who: Credentials) -> T:
         given = parse_endpoints(endpoints)
-        async with Nodes(timeout_seconds) as nodes:
+        async with Nodes(timeout_seconds, who) as nodes:
             return await work(nodes, given)
 
     try:
-        return asyncio.run(run())
+        return asyncio.run(run(credentials()))
     except TianluError as error:
         fail(error)

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from tianlu._cli.access import add_options
+
 if TYPE_CHECKING:
     from typer._click import Command, Context
 
@@ -26,8 +28,8 @@ _HELP: Final = """
 Govern services: run Tianlu's parts, and see and change what is registered.
 
 Which registry: `--endpoints`, or the environment variable TIANLU_ENDPOINTS; 127.0.0.1:8080 if
-neither is given. Exit status: 0 done, 1 refused or not found, 2 wrong usage, 3 no registry could
-be reached.
+neither is given. Who calls: `--user`, or the environment variable TIANLU_USER; nobody if neither is
+given. Exit status: 0 done, 1 refused or not found, 2 wrong usage, 3 no registry could be reached.
 
 Examples:
 
@@ -61,6 +63,9 @@ _OWN: Final = {
     "watch": "Follow changes as they happen.",
     "subscribers": "List who watches the catalogue, and what each has applied.",
     "cluster": "See, change and heal the cluster of registry nodes.",
+    "auth": "Switch authentication on and off.",
+    "user": "List, add and change users, and their roles.",
+    "role": "List, add and change roles: what users may do.",
     "kv": "Read and write the registry's raw keys, as etcdctl does.",
     "version": "Print the versions of what is installed.",
 }
@@ -105,7 +110,8 @@ def _distribution(point: EntryPoint) -> str:
 
 
 def as_command(loaded: object, name: str) -> Command:
-    """Turn what an entry point named into a command.
+    """Turn what an entry point named into a command; one that has `--endpoints` gets the options
+    of `tianlu._cli.access` too.
 
     Raises:
         TypeError: it is neither a typer application nor a function.
@@ -117,7 +123,7 @@ def as_command(loaded: object, name: str) -> Command:
         function = loaded
         loaded = typer.Typer(add_completion=False, rich_markup_mode="markdown")
         loaded.command(name)(function)
-    command = typer.main.get_command(loaded)
+    command = add_options(typer.main.get_command(loaded))
     command.name = name
     return command
 

@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Final, Self, cast
 
 from google.protobuf.message import Message
 
+from tianlu._channels import Channels
+from tianlu._credentials import Credentials
 from tianlu._endpoint import Endpoint
 from tianlu._errors import TianluError, Unavailable, from_rpc
+from tianlu._identity import NO_TOKEN, Identity, LogIn, metadata
 from tianlu._proto.etcd import rpc_pb2 as etcd
-from tianlu._rpc import Method, Request, Response
+from tianlu._retry import Deadline
+from tianlu._rpc import AUTHENTICATE, Method, Request, Response
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -57,12 +61,15 @@ class Nodes:
     """Connections to nodes, one each, opened on first use. Use as an asynchronous context manager.
 
     Args:
-        timeout_seconds: for one call to one node.
+        timeout_seconds: for one call to one node, a login before it included.
+        credentials: who calls; nobody if not given.
     """
 
-    def __init__(self, timeout_seconds: float) -> None:
+    def __init__(self, timeout_seconds: float, credentials: Credentials | None = None) -> None:
         self.timeout_seconds: Final = timeout_seconds
-        self._channels: dict[Endpoint, grpc.aio.Channel] = {}
+        self.credentials: Final = credentials or Credentials()
+        self._channels = Channels(self.credentials, _OPTIONS)
+        self._identity = Identity(self.credentials)
 
     async def __aenter__(self) -> Self:
         return self
@@ -73,9 +80,7 @@ class Nodes:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        channels = list(self._channels.values())
-        self._channels.clear()
-        await asyncio.gather(*(channel.close() for channel in channels))
+        await self._channels.close()
 
     async def call(
         self, endpoint: Endpoint, method: Method[Request, Response], request: Request
@@ -85,16 +90,12 @@ class Nodes:
         Raises:
             TianluError: by the table in `tianlu._errors`.
         """
-        import grpc.aio
+        deadline = Deadline.after(self.timeout_seconds)
 
-        call = self._channel(endpoint).unary_unary(
-            method.path, _serialize, method.response.FromString
-        )
-        try:
-            response: Response = await call(request, timeout=self.timeout_seconds)
-        except grpc.aio.AioRpcError as error:
-            raise _translate(error, endpoint) from error
-        return response
+        async def attempt(token: str) -> Response:
+            return await self._ask(endpoint, method, request, deadline, token)
+
+        return await self._identity.call(attempt, self._login_at(endpoint, deadline), deadline)
 
     async def stream(
         self, endpoint: Endpoint, method: Method[Request, Response], request: Request
@@ -107,10 +108,12 @@ class Nodes:
         """
         import grpc.aio
 
-        open_call = self._channel(endpoint).unary_stream(
+        deadline = Deadline.after(self.timeout_seconds)
+        token = await self._identity.token(self._login_at(endpoint, deadline), deadline)
+        open_call = self._channels.get(endpoint).unary_stream(
             method.path, _serialize, method.response.FromString
         )
-        call = open_call(request)
+        call = open_call(request, metadata=metadata(token))
         try:
             while True:
                 async with asyncio.timeout(self.timeout_seconds):
@@ -148,18 +151,33 @@ class Nodes:
                     break
         raise failure
 
-    def _channel(self, endpoint: Endpoint) -> grpc.aio.Channel:
+    def _login_at(self, endpoint: Endpoint, deadline: Deadline) -> LogIn:
+        async def log_in(name: str, password: str) -> str:
+            request = etcd.AuthenticateRequest(name=name, password=password)
+            return (await self._ask(endpoint, AUTHENTICATE, request, deadline, NO_TOKEN)).token
+
+        return log_in
+
+    async def _ask(
+        self,
+        endpoint: Endpoint,
+        method: Method[Request, Response],
+        request: Request,
+        deadline: Deadline,
+        token: str,
+    ) -> Response:
         import grpc.aio
 
-        channel = self._channels.get(endpoint)
-        if channel is None:
-            channel = (
-                grpc.aio.secure_channel(endpoint.target, grpc.ssl_channel_credentials(), _OPTIONS)
-                if endpoint.tls
-                else grpc.aio.insecure_channel(endpoint.target, _OPTIONS)
+        call = self._channels.get(endpoint).unary_unary(
+            method.path, _serialize, method.response.FromString
+        )
+        try:
+            response: Response = await call(
+                request, timeout=deadline.remaining(), metadata=metadata(token)
             )
-            self._channels[endpoint] = channel
-        return channel
+        except grpc.aio.AioRpcError as error:
+            raise _translate(error, endpoint) from error
+        return response
 
 
 _NOT_DONE: Final = (

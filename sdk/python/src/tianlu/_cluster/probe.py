@@ -16,6 +16,7 @@ from tianlu._cluster.model import Answer, Survey
 from tianlu._cluster.node import HASH_KV, Nodes
 from tianlu._cluster.report import HashAnswer, Probe, Report
 from tianlu._cluster.survey import survey
+from tianlu._credentials import tls_context
 from tianlu._endpoint import Endpoint, parse_endpoints
 from tianlu._errors import TianluError
 from tianlu._proto.etcd import rpc_pb2 as etcd
@@ -36,7 +37,10 @@ async def examine(nodes: Nodes, endpoints: Sequence[Endpoint]) -> Report:
         newest = await survey(nodes, endpoints)
     answers = [view.answer for view in newest.members if view.answer and view.status]
     revision = min((a.status.revision for a in answers if a.status), default=0)
-    async with httpx.AsyncClient(timeout=nodes.timeout_seconds, trust_env=False) as http:
+    verify = tls_context(nodes.credentials)
+    async with httpx.AsyncClient(
+        timeout=nodes.timeout_seconds, trust_env=False, verify=verify
+    ) as http:
         probes = await asyncio.gather(*(_probe(nodes, http, one, revision) for one in answers))
     by_id = {a.status.member: probe for a, probe in zip(answers, probes, strict=True) if a.status}
     return Report(newest, first, MappingProxyType(by_id))
@@ -50,7 +54,9 @@ def _agreed(found: Survey) -> bool:
 
 async def _probe(nodes: Nodes, http: httpx.AsyncClient, answer: Answer, revision: int) -> Probe:
     (endpoint,) = parse_endpoints([answer.endpoint])
-    hashed, page = await asyncio.gather(_hash(nodes, endpoint, revision), _pages(http, endpoint))
+    hashed, page = await asyncio.gather(
+        _hash(nodes, endpoint, revision), _pages(http, endpoint, nodes.credentials.server_name)
+    )
     return replace(page, hash=hashed)
 
 
@@ -64,15 +70,16 @@ async def _hash(nodes: Nodes, endpoint: Endpoint, revision: int) -> HashAnswer |
     return HashAnswer(found.hash, revision, found.compact_revision)
 
 
-async def _pages(http: httpx.AsyncClient, endpoint: Endpoint) -> Probe:
+async def _pages(http: httpx.AsyncClient, endpoint: Endpoint, server_name: str) -> Probe:
     """Read /readyz and /metrics. What is not there, or is not HTTP, is left unknown."""
     if endpoint.target.startswith("unix:"):
         return Probe()
     base = f"{'https' if endpoint.tls else 'http'}://{endpoint.target}"
+    named = {"sni_hostname": server_name} if server_name else {}
     try:
-        ready = await http.get(f"{base}/readyz", params={"verbose": ""})
+        ready = await http.get(f"{base}/readyz", params={"verbose": ""}, extensions=named)
         asked = time.time()
-        metrics = await http.get(f"{base}/metrics")
+        metrics = await http.get(f"{base}/metrics", extensions=named)
         answered = time.time()
     except httpx.HTTPError:
         return Probe()

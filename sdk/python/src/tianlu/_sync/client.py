@@ -27,6 +27,7 @@ from tianlu._model import (
 )
 from tianlu._portal import Portal
 from tianlu._registration import DRAIN_SECONDS_DEFAULT
+from tianlu._sync.auth import Auth
 from tianlu._sync.kv import Kv
 from tianlu._sync.mirror import Mirror
 from tianlu._sync.registration import Registration
@@ -53,9 +54,22 @@ class Client:
         ttl_seconds: how long registrations outlive a lost contact, 2 to 3600.
         learn_endpoints: also use the client URLs that the cluster's members announce, those at
             which the member itself answers from here. Looked at again every 15 to 30 s.
+        user: who this is towards a registry with authentication; it logs in by itself, and again
+            when its token has ended. None takes TIANLU_USER, "" means nobody.
+        password: the user's; None takes `password_file`, TIANLU_PASSWORD or TIANLU_PASSWORD_FILE.
+        password_file: a file whose first line is the password; read anew at every login.
+        token: a token that somebody else has made, such as a JWT, instead of a user; None takes
+            TIANLU_TOKEN.
+        ca_file: PEM, the authorities that https endpoints are verified by; None takes TIANLU_CACERT
+            or else gRPC's.
+        cert_file, key_file: PEM, this client's certificate and key, for registries that ask for
+            one; None takes TIANLU_CERT and TIANLU_KEY. Files of certificates that change are read
+            again.
+        server_name: the name that the registry's certificate must have, if it is not the one in
+            the endpoint; None takes TIANLU_SERVER_NAME.
 
     Raises:
-        InvalidInput: an argument cannot be.
+        InvalidInput: an argument cannot be, or a file cannot be read.
     """
 
     def __init__(
@@ -68,6 +82,14 @@ class Client:
         timeout_seconds: float = 5.0,
         ttl_seconds: int = 10,
         learn_endpoints: bool = False,
+        user: str | None = None,
+        password: str | None = None,
+        password_file: Path | str | None = None,
+        token: str | None = None,
+        ca_file: Path | str | None = None,
+        cert_file: Path | str | None = None,
+        key_file: Path | str | None = None,
+        server_name: str | None = None,
     ) -> None:
         self._async = AsyncClient(
             endpoints,
@@ -77,6 +99,14 @@ class Client:
             timeout_seconds=timeout_seconds,
             ttl_seconds=ttl_seconds,
             learn_endpoints=learn_endpoints,
+            user=user,
+            password=password,
+            password_file=password_file,
+            token=token,
+            ca_file=ca_file,
+            cert_file=cert_file,
+            key_file=key_file,
+            server_name=server_name,
         )
         self._portal = Portal()
         self._async.bind_loop(self._portal.loop)
@@ -112,6 +142,11 @@ class Client:
     def kv(self) -> Kv:
         """The registry's raw etcd v3 key-value API."""
         return Kv(self._portal, self._async.kv)
+
+    @property
+    def auth(self) -> Auth:
+        """The registry's users and roles."""
+        return Auth(self._portal, self._async.auth)
 
     def status(self) -> ClientStatus:
         """Return how the client stands towards the registry. No I/O; any thread."""

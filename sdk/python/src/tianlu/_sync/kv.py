@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tianlu._key_range import Bytes
 from tianlu._key_value import KeyChange, KeyRange, Lease, TxnResult
-from tianlu._kv import AsyncKv, Bytes
+from tianlu._kv import AsyncKv
 from tianlu._portal import Portal
 from tianlu._proto.etcd import rpc_pb2 as etcd
 
