@@ -15,7 +15,7 @@ from interop.interop_servers import Server
 
 from tianlu._proto.etcd import rpc_pb2 as pb
 
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 30
 
 
 class Caller:
@@ -40,7 +40,9 @@ class Caller:
     def streamed(self, method: str, request: Message) -> Any:
         """Make a call that is answered by a stream; returns the answers, or status and text."""
         try:
-            return [*self._stub(self._channel.unary_stream, method)(request, timeout=10)]
+            return [
+                *self._stub(self._channel.unary_stream, method)(request, timeout=TIMEOUT_SECONDS)
+            ]
         except grpc.RpcError as error:
             return error.code().name, error.details()
 

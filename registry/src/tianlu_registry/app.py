@@ -12,7 +12,7 @@ import importlib.metadata
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,7 @@ from tianlu_registry.api import etcd_json
 from tianlu_registry.api.catalog_grpc import CatalogServicer
 from tianlu_registry.api.catalog_json import CatalogJson
 from tianlu_registry.api.errors import error_status
+from tianlu_registry.api.etcd_admission import Admission
 from tianlu_registry.api.etcd_auth import UsersServicer
 from tianlu_registry.api.etcd_cluster import AuthServicer, ClusterServicer
 from tianlu_registry.api.etcd_election import ElectionServicer
@@ -44,6 +45,8 @@ from tianlu_registry.api.grpc_reflection import ReflectionServicer, reflection_s
 from tianlu_registry.api.health import HealthPages
 from tianlu_registry.api.http import HttpRequest, HttpResponse, HttpRouter, text_response
 from tianlu_registry.api.metrics import ApiCollector, MetricsPage, ServerCollector
+from tianlu_registry.audit.audited import audited
+from tianlu_registry.audit.running import Auditing, auditing
 from tianlu_registry.authn.caller import serving
 from tianlu_registry.authn.entrance import Entrance
 from tianlu_registry.authn.guarded_methods import (
@@ -65,6 +68,7 @@ from tianlu_registry.governance.metrics import CatalogCollector
 from tianlu_registry.node.datadir import DataDirUnusable
 from tianlu_registry.node.metrics import NodeCollector
 from tianlu_registry.node.peer_metrics import PeerCollector
+from tianlu_registry.raft import NO_MEMBER
 from tianlu_registry.server.collector import set_up_collector
 from tianlu_registry.server.errors import EXIT_CANNOT_CREATE, EXIT_UNAVAILABLE, EXIT_USAGE
 from tianlu_registry.server.launcher import (
@@ -156,7 +160,15 @@ class RegistryApp:
         entrance = self._entrance(engine)
         if entrance is not None:
             stack.callback(entrance.close)
-        apis = self._compose(engine, governance, entrance)
+        audit = stack.enter_context(
+            auditing(
+                self._settings.audit,
+                self._settings.node.name,
+                None if entrance is None else entrance.guard,
+                client_certificates=self._believes_certificates,
+            )
+        )
+        apis = self._compose(engine, governance, entrance, audit)
         set_up_collector()
         return apis
 
@@ -173,12 +185,23 @@ class RegistryApp:
             engine.cluster,
             engine.auth,
             tokens,
-            # Without the relay nobody takes away what clients have made up.
-            client_certificates=settings.client_certificates and self._relay is not None,
+            client_certificates=self._believes_certificates,
         )
 
-    def _compose(self, engine: Engine, governance: Governance, entrance: Entrance | None) -> Apis:
+    @property
+    def _believes_certificates(self) -> bool:
+        """Without the relay nobody takes away what clients have made up."""
+        return self._settings.client_certificates and self._relay is not None
+
+    def _compose(
+        self,
+        engine: Engine,
+        governance: Governance,
+        entrance: Entrance | None,
+        audit: Auditing | None,
+    ) -> Apis:
         """Put the APIs together over `engine`, for callers behind `entrance`."""
+        auditor = None if audit is None else audit.auditor
         settings, own = self._settings, engine.store
         store: Store = own if entrance is None else entrance.store
         cluster = engine.cluster if entrance is None else entrance.cluster
@@ -194,7 +217,6 @@ class RegistryApp:
             progress_interval_seconds=settings.progress_interval_seconds,
             check=None if entrance is None else entrance.store.check_watch,
         )
-        lease = LeaseServicer(store)
         maintenance, catalog = MaintenanceServicer(store, cluster), CatalogServicer(governance)
         check_catalog_watch = None
         if entrance is not None:
@@ -204,30 +226,51 @@ class RegistryApp:
         health = HealthServicer()
         pages = HealthPages(own, version, lambda: governance.feed.ready)
         apis = Apis(grpc, http, watch, health, pages, governance)
+        admission = Admission(
+            is_learner=engine.is_learner,
+            has_leader=engine.has_leader,
+            election_seconds=settings.node.election_seconds,
+        )
+        etcd = ETCD.services_by_name
+        lease = admission.before(etcd["Lease"], LeaseServicer(store))
+        maintenance = admission.before(etcd["Maintenance"], maintenance)
+        # Outside of all that refuses, and before gRPC and JSON part.
+        maintenance = audited(auditor, etcd["Maintenance"], maintenance)
+        catalog = audited(auditor, CATALOG.services_by_name["Catalog"], catalog)
         etcd_services = {
-            "KV": KvServicer(store),
-            "Watch": watch,
-            "Lease": lease,
-            "Cluster": ClusterServicer(cluster),
+            "KV": audited(auditor, etcd["KV"], admission.before(etcd["KV"], KvServicer(store))),
+            "Watch": admission.before(etcd["Watch"], watch),
+            "Lease": audited(auditor, etcd["Lease"], lease),
+            "Cluster": audited(
+                auditor,
+                etcd["Cluster"],
+                admission.before(etcd["Cluster"], ClusterServicer(cluster)),
+            ),
             "Maintenance": maintenance,
-            "Auth": _auth_servicer(store, entrance),
+            "Auth": audited(
+                auditor,
+                etcd["Auth"],
+                admission.before(etcd["Auth"], _auth_servicer(store, entrance)),
+            ),
         }
         for name, servicer in etcd_services.items():
-            grpc.add(ETCD.services_by_name[name], servicer)
-        election = ElectionServicer(store)
-        grpc.add(LOCK.services_by_name["Lock"], LockServicer(store))
-        grpc.add(ELECTION.services_by_name["Election"], election)
+            grpc.add(etcd[name], servicer)
+        lock, elections = LOCK.services_by_name["Lock"], ELECTION.services_by_name["Election"]
+        election = admission.before(elections, ElectionServicer(store))
+        locks = admission.before(lock, LockServicer(store))
+        grpc.add(lock, audited(auditor, lock, locks))
+        grpc.add(elections, audited(auditor, elections, election))
         grpc.add(CATALOG.services_by_name["Catalog"], catalog)
         grpc.add(HEALTH_SERVICE, health)
         for reflection in reflection_services():
             grpc.add(reflection, ReflectionServicer(reflection, grpc.services))
         health.know(frozenset(grpc.services))
         etcd_json.add_routes(http, grpc)
-        streams = JsonStreams(watch, lease, store.header, grpc.sweeper)
+        streams = JsonStreams(watch, lease, store.header, grpc, admission)
         http.add_stream("POST", "/v3/watch", streams.watch)
         http.add_stream("POST", "/v3/lease/keepalive", streams.lease_keep_alive)
-        http.add_stream("POST", "/v3/election/observe", JsonObserve(election, grpc.sweeper))
-        snapshot = JsonSnapshot(maintenance, grpc.sweeper)
+        http.add_stream("POST", "/v3/election/observe", JsonObserve(election, grpc))
+        snapshot = JsonSnapshot(maintenance, grpc)
         http.add_stream("POST", "/v3/maintenance/snapshot", snapshot)
         catalog_json = CatalogJson(
             catalog, governance.subscriptions, grpc.sweeper, check_watch=check_catalog_watch
@@ -240,6 +283,7 @@ class RegistryApp:
                 ApiCollector(grpc, watch, pages),
                 CatalogCollector(governance),
                 *engine.collectors,
+                *(() if audit is None else (audit.collector,)),
             ]
         ).add_to(http)
         self._add_launcher_routes(http, apis)
@@ -272,12 +316,15 @@ class Engine:
 
     Attributes:
         auth: its users; None if whoever it stands on looks after them.
+        is_learner, has_leader: see `Admission`.
         collectors: its metrics.
     """
 
     store: Store
     cluster: Cluster
     auth: AuthEngine | None
+    is_learner: Callable[[], bool]
+    has_leader: Callable[[], bool]
     collectors: Iterable[Collector]
 
 
@@ -290,12 +337,26 @@ async def _engine(settings: RegistrySettings) -> AsyncIterator[Engine]:
         from tianlu_registry.engine.etcd_cluster import EtcdCluster
 
         async with await EtcdStore.connect(EtcdConfig(settings.etcd_endpoints)) as store:
-            yield Engine(store, EtcdCluster(store), None, ())
+            yield Engine(
+                store,
+                EtcdCluster(store),
+                None,
+                is_learner=lambda: False,  # a learner underneath is left for another member
+                has_leader=lambda: store.status().leader_id != NO_MEMBER,
+                collectors=(),
+            )
         return
     node = await EmbeddedNode.start(settings.node, on_fatal=exit_with)
     try:
         collectors = (NodeCollector(node.node), PeerCollector(node.node))
-        yield Engine(node.store, EmbeddedCluster(node.node), EmbeddedAuth(node.node), collectors)
+        yield Engine(
+            node.store,
+            EmbeddedCluster(node.node),
+            EmbeddedAuth(node.node),
+            is_learner=lambda: node.node.is_learner,
+            has_leader=lambda: node.node.leader_id != NO_MEMBER,
+            collectors=collectors,
+        )
     finally:
         await node.stop()
 

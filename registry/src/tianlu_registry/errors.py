@@ -13,7 +13,7 @@
     │   ├── PermissionDenied, InvalidAuthToken, AuthFailed, AuthOldRevision, UserEmpty ...
     │   └── Conflict               the thing is not in the state that the request needs
     ├── Unavailable                the registry cannot now: try again
-    │   ├── NoLeader, TooManyRequests, Stopped, UnhealthyCluster, LeaderTransferTimeout
+    │   ├── NoLeader, NotSupportedForLearner, TooManyRequests, Stopped, UnhealthyCluster ...
     │   └── RequestTimeout         the outcome is unknown: it may yet be applied
     ├── NoSpace                    writes are refused until there is room: somebody must act
     └── Broken                     the node must stop: Corrupt, InvariantBroken, StorageFailed ...
@@ -172,10 +172,6 @@ class NotLeader(ClusterChangeRefused):
     text = "etcdserver: not leader"
 
 
-class NotSupportedForLearner(ClusterChangeRefused):
-    text = "etcdserver: rpc not supported for learner"
-
-
 class DowngradeVersionMalformed(InputError):
     text = "etcdserver: wrong downgrade target version format"
 
@@ -301,6 +297,13 @@ class Unavailable(RegistryError):
 
 class NoLeader(Unavailable):
     text = "etcdserver: no leader"
+
+
+class NotSupportedForLearner(Unavailable):
+    """This member has no vote yet: ask another. With the code of etcd 3.5, by which clients do; 3.6
+    has FAILED_PRECONDITION for it, and a rule for it in its client."""
+
+    text = "etcdserver: rpc not supported for learner"
 
 
 class TooManyRequests(Unavailable):

@@ -75,7 +75,7 @@ ETCD = {
     ),
     errors.BadLeaderTransferee: (9, "etcdserver: bad leader transferee"),
     errors.NotLeader: (9, "etcdserver: not leader"),
-    errors.NotSupportedForLearner: (9, "etcdserver: rpc not supported for learner"),
+    errors.NotSupportedForLearner: (14, "etcdserver: rpc not supported for learner"),
     errors.DowngradeVersionMalformed: (3, "etcdserver: wrong downgrade target version format"),
     errors.DowngradeTargetInvalid: (3, "etcdserver: invalid downgrade target version"),
     errors.NoInflightDowngrade: (9, "etcdserver: no inflight downgrade job"),

@@ -40,7 +40,7 @@ class Apis:
         self.app.add(pb.DESCRIPTOR.services_by_name["Cluster"], ClusterServicer(self.cluster))
         self.app.add(pb.DESCRIPTOR.services_by_name["Maintenance"], maintenance)
         etcd_json.add_routes(http, self.app)
-        snapshot = JsonSnapshot(maintenance, self.app.sweeper)
+        snapshot = JsonSnapshot(maintenance, self.app)
         http.add_stream("POST", "/v3/maintenance/snapshot", snapshot)
 
     async def call(self, method: str, request: Message) -> Any:

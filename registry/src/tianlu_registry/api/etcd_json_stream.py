@@ -25,15 +25,21 @@ from tianlu._proto.etcd.rpc_pb2 import (
 )
 from tianlu._proto.etcd.v3election_pb2 import LeaderRequest
 from tianlu_registry.api.errors import HTTP_STATUSES, error_status
+from tianlu_registry.api.etcd_admission import Admission
 from tianlu_registry.api.etcd_election import ElectionServicer
 from tianlu_registry.api.etcd_lease import LeaseServicer
 from tianlu_registry.api.etcd_maintenance import MaintenanceServicer
 from tianlu_registry.api.etcd_watch import WatchServicer
 from tianlu_registry.api.etcd_watch_wire import JsonWatchWire, result_line
-from tianlu_registry.api.grpc_asgi import REQUEST_BYTES_MAX, RpcContext, RpcError, StatusCode
+from tianlu_registry.api.grpc_asgi import (
+    REQUEST_BYTES_MAX,
+    GrpcApp,
+    RpcContext,
+    RpcError,
+    StatusCode,
+)
 from tianlu_registry.api.grpc_asgi.asgi import Event, Receive, Scope, Send
 from tianlu_registry.api.grpc_asgi.context import says_gone
-from tianlu_registry.api.grpc_asgi.sweeper import DisconnectSweeper
 from tianlu_registry.api.json_decode import decode_json
 from tianlu_registry.api.json_objects import JsonObjects
 
@@ -47,7 +53,8 @@ class JsonStreams:
 
     Args:
         header: makes a response header.
-        sweeper: watches over calls whose body is complete.
+        grpc: knows the calls that draining must end, and notices when a caller has gone.
+        admission: says whether a watch may begin at this member; `lease` asks it already.
     """
 
     def __init__(
@@ -55,22 +62,26 @@ class JsonStreams:
         watch: WatchServicer,
         lease: LeaseServicer,
         header: Callable[[], ResponseHeader],
-        sweeper: DisconnectSweeper,
+        grpc: GrpcApp,
+        admission: Admission,
     ) -> None:
+        self._admission = admission
         self._watch = watch
         self._lease = lease
         self._header = header
-        self._sweeper = sweeper
+        self._grpc = grpc
 
     async def watch(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v3/watch."""
-        async with _JsonCall(scope, receive, send, self._sweeper) as call:
+        async with _JsonCall(scope, receive, send, self._grpc) as call:
             requests = _JsonRequests(call, WatchRequest)
-            await self._watch.serve(requests, JsonWatchWire(self._header), call.write, call.context)
+            wire = JsonWatchWire(self._header)
+            with self._admission.stream(call.context):
+                await self._watch.serve(requests, wire, call.write, call.context)
 
     async def lease_keep_alive(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v3/lease/keepalive."""
-        async with _JsonCall(scope, receive, send, self._sweeper) as call:
+        async with _JsonCall(scope, receive, send, self._grpc) as call:
             requests = _JsonRequests(call, LeaseKeepAliveRequest)
             async for response in self._lease.LeaseKeepAlive(requests, call.context):
                 await asyncio.shield(call.write(result_line(response)))
@@ -80,15 +91,15 @@ class JsonSnapshot:
     """POST /v3/maintenance/snapshot, ready to be added to a router.
 
     Args:
-        sweeper: as for `JsonStreams`.
+        grpc: as for `JsonStreams`.
     """
 
-    def __init__(self, maintenance: MaintenanceServicer, sweeper: DisconnectSweeper) -> None:
+    def __init__(self, maintenance: MaintenanceServicer, grpc: GrpcApp) -> None:
         self._maintenance = maintenance
-        self._sweeper = sweeper
+        self._grpc = grpc
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with _JsonCall(scope, receive, send, self._sweeper) as call:
+        async with _JsonCall(scope, receive, send, self._grpc) as call:
             async for _ in _JsonRequests(call, SnapshotRequest):
                 pass  # the request says nothing, but what is not understood is refused
             pieces = self._maintenance.Snapshot(SnapshotRequest(), call.context)
@@ -101,15 +112,15 @@ class JsonObserve:
     """POST /v3/election/observe, ready to be added to a router.
 
     Args:
-        sweeper: as for `JsonStreams`.
+        grpc: as for `JsonStreams`.
     """
 
-    def __init__(self, election: ElectionServicer, sweeper: DisconnectSweeper) -> None:
+    def __init__(self, election: ElectionServicer, grpc: GrpcApp) -> None:
         self._election = election
-        self._sweeper = sweeper
+        self._grpc = grpc
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with _JsonCall(scope, receive, send, self._sweeper) as call:
+        async with _JsonCall(scope, receive, send, self._grpc) as call:
             requests = [each async for each in _JsonRequests(call, LeaderRequest)]
             # The body is one object; of several the last counts, and none is one without fields.
             request = requests[-1] if requests else LeaderRequest()
@@ -123,18 +134,16 @@ class _JsonCall:
     """One call: its context for cancellation, and its answer. An asynchronous context manager
     that turns whatever the body raises into the answer's last line."""
 
-    def __init__(
-        self, scope: Scope, receive: Receive, send: Send, sweeper: DisconnectSweeper
-    ) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, grpc: GrpcApp) -> None:
         self.receive = receive
         self.context = RpcContext(scope, send)
         self._send = send
-        self._sweeper = sweeper
+        self._grpc = grpc
         self._started = False
 
     def half_closed(self) -> None:
         """The body is complete."""
-        self._sweeper.add(self.context, self.receive)
+        self._grpc.sweeper.add(self.context, self.receive)
 
     def write(self, data: bytes) -> asyncio.Future[None]:
         """Queue a part of the answer; see `RpcContext.write_frame`."""
@@ -151,11 +160,13 @@ class _JsonCall:
 
     async def __aenter__(self) -> Self:
         self.context.attach()
+        self._grpc.opened(self.context)
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         self.context.detach()
-        self._sweeper.discard(self.context)
+        self._grpc.sweeper.discard(self.context)
+        self._grpc.closed(self.context)
         if self.context.gone:
             return True
         if error is not None:

@@ -27,6 +27,7 @@ _NOT_SENT_TEXTS = (
     "failed to connect to all addresses",
     "etcdserver: no leader",
     "etcdserver: not leader",
+    "etcdserver: rpc not supported for learner",
     "etcdserver: too many requests",
 )
 """Beginnings of texts that prove that nothing was proposed, so that even a write may be retried."""

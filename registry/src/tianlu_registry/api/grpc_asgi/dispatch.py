@@ -110,8 +110,22 @@ class GrpcApp:
         one that has ended makes them look for another. Calls of one message go on.
         """
         self._drained_with = error
-        for context in self._streams:
+        for context in tuple(self._streams):
             context.abort(error)
+
+    def opened(self, context: RpcContext) -> None:
+        """End this streaming call too when draining, or now; it came in otherwise than as gRPC.
+
+        Args:
+            context: attached to the task that serves the call; `closed` at its end.
+        """
+        self._streams.add(context)
+        if self._drained_with is not None:
+            context.abort(self._drained_with)
+
+    def closed(self, context: RpcContext) -> None:
+        """A call that was `opened` has ended."""
+        self._streams.discard(context)
 
     @property
     def methods(self) -> dict[str, Method]:
