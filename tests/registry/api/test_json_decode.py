@@ -20,7 +20,7 @@ from tianlu._proto.etcd.rpc_pb2 import (
     WatchCreateRequest,
 )
 from tianlu._proto.v1.model_pb2 import Instance
-from tianlu_registry.api.json_decode import decode_json
+from tianlu_registry.api.json_decode import ITEMS_MAX, decode_json
 from tianlu_registry.errors import InvalidArgument
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -90,6 +90,7 @@ def test_liberal_where_protojson_is() -> None:
         ),
         ('{"success":[{"request_put":{"prev_kv":"yes"}}]}', r".*prev_kv", "must be true or false"),
         ('{"compare":[],"compare":[]}', "compare", "is given twice"),
+        ('{"a":0,"b":0,"c":0,"c":0,"b":0}', "c", "is given twice"),
         ('{"compare":NaN}', "body", "NaN is not a number"),
     ],
 )
@@ -144,3 +145,9 @@ def test_half_a_character_is_refused(text: bytes, field: str) -> None:
         decode_json(text, Instance)
     assert refused.value.field == field
     str(refused.value).encode()
+
+
+def test_a_list_is_bounded() -> None:
+    text = json.dumps({"success": [{}] * (ITEMS_MAX + 1)})
+    with pytest.raises(InvalidArgument, match="success: has 20001 items, it may have 20000"):
+        decode_json(text.encode(), TxnRequest)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tianlu_registry.api.grpc_asgi import RpcError
-from tianlu_registry.api.json_objects import JsonObjects
+from tianlu_registry.api.json_objects import DEPTH_MAX, JsonObjects
 from tianlu_registry.errors import InvalidArgument
 
 VALUES = st.recursive(
@@ -64,3 +64,10 @@ def test_an_object_is_bounded_whether_it_ends_or_not() -> None:
         stream.feed(data)
         with pytest.raises(RpcError, match="an object is longer than 100 bytes"):
             stream.next_object()
+
+
+def test_deep_nesting_is_refused_before_its_end() -> None:
+    stream = JsonObjects(10_000)
+    stream.feed(b'{"a":' * (DEPTH_MAX + 1))
+    with pytest.raises(InvalidArgument, match="nested more than 1000 deep"):
+        stream.next_object()

@@ -24,6 +24,10 @@ MessageT = TypeVar("MessageT", bound=Message)
 DEPTH_MAX: Final = 32
 """Deepest nesting; far beyond any request's, far below Python's stack."""
 
+ITEMS_MAX: Final = 20_000
+"""Longest list. A list of nothing but empty objects costs half a second for each megabyte, in which
+nobody else is answered; no request needs one."""
+
 _INTEGER_RANGES: Final[Mapping[int, tuple[int, int]]] = MappingProxyType(
     {
         FieldDescriptor.CPPTYPE_INT32: (-(1 << 31), (1 << 31) - 1),
@@ -72,13 +76,21 @@ def _parse(text: bytes) -> object:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     for name in content:
-        if not _is_unicode(name):
+        if not name.isascii() and not _is_unicode(name):
             raise InvalidArgument("body", f"has the name {name!a}, half of a surrogate pair")
     if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidArgument(twice, "is given twice")
+        raise InvalidArgument(_first_repeated(pairs), "is given twice")
     return content
+
+
+def _first_repeated(pairs: list[tuple[str, Any]]) -> str:
+    """Return the first name that had been there before; in one pass, as there may be very many."""
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            return name
+        seen.add(name)
+    raise ValueError("no name is repeated")
 
 
 def _is_unicode(text: str) -> bool:
@@ -135,6 +147,8 @@ def _set(message: Message, field: FieldDescriptor, value: object, path: str, dep
     elif field.is_repeated:
         if not isinstance(value, list):
             raise InvalidArgument(path, f"must be a list, not {_kind(value)}")
+        if len(value) > ITEMS_MAX:
+            raise InvalidArgument(path, f"has {len(value)} items, it may have {ITEMS_MAX}")
         target = getattr(message, field.name)
         for position, item in enumerate(value):
             here = f"{path}[{position}]"

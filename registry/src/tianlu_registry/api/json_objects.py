@@ -7,11 +7,15 @@ the bytes that matter are ASCII, so characters cut in two do no harm.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from tianlu_registry.api.grpc_asgi import RpcError, StatusCode
 from tianlu_registry.errors import InvalidArgument
 
-_WHITESPACE = b" \t\r\n"
+DEPTH_MAX: Final = 1_000
+"""Deepest nesting. Whoever decodes an object allows far less; this ends the counting of braces."""
+
+_WHITESPACE = re.compile(rb"[ \t\r\n]*")
 _OUTSIDE_STRING = re.compile(rb'["{}]')
 _INSIDE_STRING = re.compile(rb'["\\]')
 
@@ -37,7 +41,7 @@ class JsonObjects:
         """Return the next object's text, or None until more is fed.
 
         Raises:
-            InvalidArgument: something else than an object stands there.
+            InvalidArgument: something else than an object stands there, or one nested too deeply.
             RpcError: RESOURCE_EXHAUSTED, the object is longer than the bound.
         """
         if self._depth == 0:
@@ -70,9 +74,12 @@ class JsonObjects:
             raise InvalidArgument("body", "is not JSON: it ends inside an object")
 
     def _skip_whitespace(self) -> None:
-        kept = self._buffer.lstrip(_WHITESPACE)
-        if len(kept) < len(self._buffer):
-            self._buffer = kept
+        found = _WHITESPACE.match(self._buffer)
+        if found is not None and found.end():
+            # Moves no bytes but a bound: there may be very many objects in the buffer.
+            end = found.end()
+            del found  # it holds the buffer
+            del self._buffer[:end]
             self._scanned = 0
 
     def _find_end(self) -> int | None:
@@ -95,5 +102,7 @@ class JsonObjects:
                 self._in_string = not self._in_string
             else:
                 self._depth += 1 if mark == b"{" else -1
+                if self._depth > DEPTH_MAX:
+                    raise InvalidArgument("body", f"is nested more than {DEPTH_MAX} deep")
                 if self._depth == 0:
                     return self._scanned
