@@ -55,6 +55,16 @@ def credentials() -> Credentials:
     return NONE if scope is None else read_credentials(scope["headers"])
 
 
+def address() -> str:
+    """Return where the call that this task serves comes from: an IP address; "unix" for a Unix
+    socket; "-" for no call."""
+    scope = _scope.get()
+    if scope is None:
+        return "-"
+    client = scope.get("client")
+    return str(client[0]) if client and client[0] else "unix"
+
+
 def read_credentials(headers: Iterable[tuple[bytes, bytes]]) -> Credentials:
     """Return the credentials among a request's headers, of which the names are lower-case.
 

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from tianlu_registry.cli.audit_flags import AuditFlags
 from tianlu_registry.cli.cluster_flags import ClusterFlags, MemberFlags
 from tianlu_registry.cli.flags import takes_flags
 from tianlu_registry.cli.limit_flags import LimitFlags
@@ -35,6 +36,7 @@ def registry(
     peer_tls: PeerTlsFlags,
     limits: LimitFlags,
     users: UserFlags,
+    audit: AuditFlags,
     running: RunningFlags,
 ) -> None:
     """Run a registry node until it is told to stop.
@@ -47,7 +49,7 @@ def registry(
     set_up_logging(running.log_level.value)
     try:
         node = node_config(member, clients, cluster, peer_tls, limits)
-        status = serve(node, clients, client_tls, limits, users, running)
+        status = serve(node, clients, client_tls, limits, users, audit, running)
     except InvalidArgument as error:
         raise _failed(f"{flag_of_field(error.field)}: {error.problem}", EXIT_USAGE) from error
     except CannotStart as error:

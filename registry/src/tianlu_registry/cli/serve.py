@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from tianlu_registry.audit.files import STANDARD_OUTPUT
+from tianlu_registry.cli.audit_flags import AuditFlags
 from tianlu_registry.cli.auto_tls import (
     client_self_signed,
     provide_for_clients,
@@ -36,6 +38,7 @@ def serve(
     client_tls: ClientTlsFlags,
     limits: LimitFlags,
     users: UserFlags,
+    audit: AuditFlags,
     running: RunningFlags,
 ) -> int:
     """Check, reserve, and run the launcher. Returns the exit status.
@@ -48,6 +51,7 @@ def serve(
         check_loopback("--listen-peer-urls", node.listen_peer_urls)
     if running.run_file is not None:
         check_writable("--run-file", running.run_file)
+    audit_options = audit.options()
     addresses = parse_listen_urls(_LISTEN_FLAG, clients.listen_client_urls)
     has_tls = any(address.is_tls for address in addresses)
     with DirectoryLock("--data-dir", node.data_dir), Reservation(_LISTEN_FLAG, addresses) as held:
@@ -62,6 +66,7 @@ def serve(
             progress_interval_seconds=limits.watch_progress_notify_interval,
             auth_token=users.auth_token,
             auth_token_ttl_seconds=float(users.auth_token_ttl),
+            audit=audit_options,
             client_certificates=tls is not None and tls.client_cert_auth,
             log_level=running.log_level.value,
         )
@@ -72,6 +77,7 @@ def serve(
             log_level=running.log_level.value,
             limits=Limits(drain=running.drain_seconds),
             tls=tls,
+            speaks_on_standard_output=audit_options.path == STANDARD_OUTPUT,
         )
         return _launch(plan, urls, running.run_file)
 

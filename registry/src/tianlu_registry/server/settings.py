@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from tianlu_registry.audit.options import AuditOptions
 from tianlu_registry.node.config import NodeConfig
 
 SETTINGS_VARIABLE = "TIANLU_REGISTRY_SETTINGS"
@@ -25,6 +26,7 @@ class RegistrySettings:
         auth_token: kind of token that callers are known by; see `authn.options`.
         auth_token_ttl_seconds: how long an unused simple token lives.
         client_certificates: clients are known by certificates that the TLS listener has verified.
+        audit: where lines about changes go.
         log_level: debug, info, warn or error.
     """
 
@@ -35,6 +37,7 @@ class RegistrySettings:
     auth_token: str = "simple"  # noqa: S105 - the name of a kind
     auth_token_ttl_seconds: float = 300.0
     client_certificates: bool = False
+    audit: AuditOptions = field(default_factory=AuditOptions)
     log_level: str = "info"
 
     def to_json(self) -> str:
@@ -55,6 +58,7 @@ class RegistrySettings:
         for name in ("peer_urls", "listen_peer_urls", "client_urls"):
             node[name] = tuple(node[name])
         content["node"] = NodeConfig(**node)
+        content["audit"] = AuditOptions(**content["audit"])
         content["client_urls"] = tuple(content["client_urls"])
         content["etcd_endpoints"] = tuple(content["etcd_endpoints"])
         return cls(**content)
