@@ -47,22 +47,22 @@ class Member:
         await call.run(self.app)
         return call.code, call.message
 
-    async def Range(self, request: Any, context: Any) -> pb.RangeResponse:  # noqa: N802
+    async def Range(self, request: Any, context: Any) -> pb.RangeResponse:
         return pb.RangeResponse()
 
-    async def Put(self, request: Any, context: Any) -> pb.PutResponse:  # noqa: N802
+    async def Put(self, request: Any, context: Any) -> pb.PutResponse:
         return pb.PutResponse()
 
-    async def Status(self, request: Any, context: Any) -> pb.StatusResponse:  # noqa: N802
+    async def Status(self, request: Any, context: Any) -> pb.StatusResponse:
         return pb.StatusResponse()
 
-    async def Snapshot(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+    async def Snapshot(self, request: Any, context: Any) -> AsyncIterator[Any]:
         yield pb.SnapshotResponse()
 
-    async def LeaseKeepAlive(self, requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+    async def LeaseKeepAlive(self, requests: Any, context: Any) -> AsyncIterator[Any]:
         yield pb.LeaseKeepAliveResponse()
 
-    async def Watch(self, requests: Any, context: Any) -> None:  # noqa: N802
+    async def Watch(self, requests: Any, context: Any) -> None:
         self.waiting += 1
         await asyncio.get_running_loop().create_future()
 

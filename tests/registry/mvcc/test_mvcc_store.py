@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from registry.mvcc.mvcc_fakes import (
     StoreFixture,
@@ -243,7 +245,7 @@ def test_compaction_goes_in_bounded_steps_and_resumes_after_a_restart(
         fixture.put(b"k%d" % number)
     fixture.store.compact(fixture.store.revision)
     assert fixture.store.compaction_step(4) is False
-    assert len(fixture.backend.records) == 16
+    assert len(fixture.backend.records) == 18  # two keys looked at, two revisions removed
     again = fixture.restarted()
     assert again.store.compact_revision == 21
     while not again.store.compaction_step(4):
@@ -251,6 +253,39 @@ def test_compaction_goes_in_bounded_steps_and_resumes_after_a_restart(
     assert len(again.backend.records) == 10
     third = again.restarted()
     assert third.store.compaction_step(1) is True
+
+
+def test_a_compaction_of_one_key_of_many_revisions_goes_in_steps_too(
+    fixture: StoreFixture,
+) -> None:
+    """Oldest first: wherever the steps are interrupted for ever, the key stays deleted."""
+    for _ in range(50):
+        fixture.put(b"a")
+    fixture.delete(b"a")
+    last = fixture.put(b"b")
+    fixture.store.compact(last)
+    before = len(fixture.backend.records)
+    while not fixture.store.compaction_step(7):
+        after = len(fixture.backend.records)
+        assert 0 <= before - after <= 7
+        before = after
+        again = StoreFixture(copy.deepcopy(fixture.backend))
+        assert again.keys() == [b"b"]
+        while not again.store.compaction_step(7):
+            pass
+        assert len(again.backend.records) == 1
+    assert len(fixture.backend.records) == 1
+
+
+def test_a_compaction_that_overtakes_another_removes_what_that_left(fixture: StoreFixture) -> None:
+    for number in range(20):
+        fixture.put(b"%d" % (number % 4))
+    fixture.store.compact(10)
+    fixture.store.compaction_step(3)
+    for number in range(8):
+        fixture.put(b"%d" % (number % 2))
+    fixture.compact_all(fixture.store.revision)
+    assert len(fixture.backend.records) == 4
 
 
 def test_a_compacted_tombstone_does_not_turn_the_revision_back(fixture: StoreFixture) -> None:

@@ -190,7 +190,10 @@ class MvccStore:
         self._compactor.schedule(revision)
 
     def compaction_step(self, budget: int) -> bool:
-        """Remove compacted revisions of up to `budget` keys; call between other work.
+        """Remove compacted revisions; call between other work.
+
+        Args:
+            budget: keys looked at and revisions removed, together.
 
         Returns:
             True when nothing is left to remove.
