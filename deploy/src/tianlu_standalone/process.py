@@ -23,6 +23,7 @@ import httpx
 
 from tianlu_standalone.logs import LINE_BYTES_MAX, PartLog
 from tianlu_standalone.parts import Part, Probe
+from tianlu_standalone.plain_http import plain_client
 from tianlu_standalone.restart import RestartState
 
 START_SECONDS = 40.0
@@ -243,17 +244,12 @@ class PartProcess:
 async def ask(probe: Probe, addresses: dict[str, Any]) -> Answer:
     """Ask a part whether it serves."""
     base = "http://part"
-    transport = None
-    if probe.socket is not None:
-        transport = httpx.AsyncHTTPTransport(uds=str(probe.socket))
-    else:
+    if probe.socket is None:
         base = addresses.get(probe.address_key, "")
         if not base:
             return Answer.NONE
     try:
-        async with httpx.AsyncClient(
-            transport=transport, timeout=PROBE_TIMEOUT_SECONDS, trust_env=False
-        ) as client:
+        async with plain_client(probe.socket, PROBE_TIMEOUT_SECONDS) as client:
             status = (await client.get(base + probe.path)).status_code
     except httpx.HTTPError:
         return Answer.NONE

@@ -18,6 +18,7 @@ import httpx
 import uvicorn
 
 from tianlu_standalone.exposition import merge
+from tianlu_standalone.plain_http import plain_client
 from tianlu_standalone.process import PartProcess
 from tianlu_standalone.supervisor import Supervisor
 
@@ -110,13 +111,10 @@ async def _scrape(process: PartProcess) -> str | None:
     probe = process.part.probe
     if probe is None:
         return None
-    transport = None if probe.socket is None else httpx.AsyncHTTPTransport(uds=str(probe.socket))
     base = "http://part" if probe.socket else process.addresses.get(probe.address_key, "")
     prefix = probe.path.rpartition("/")[0]
     try:
-        async with httpx.AsyncClient(
-            transport=transport, timeout=SCRAPE_TIMEOUT_SECONDS, trust_env=False
-        ) as client:
+        async with plain_client(probe.socket, SCRAPE_TIMEOUT_SECONDS) as client:
             answer = await client.get(f"{base}{prefix}/metrics")
     except (httpx.HTTPError, httpx.InvalidURL):
         return None
