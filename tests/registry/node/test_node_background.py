@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 from tianlu_registry.node.background import Pump
 
@@ -55,3 +56,29 @@ async def test_a_step_that_fails_is_the_last() -> None:
     pump.poke()
     assert not pump.is_running
     assert [str(error) for error in failures] == ["disk gone"]
+
+
+async def test_a_rest_between_two_steps() -> None:
+    loop = asyncio.get_running_loop()
+    times: list[float] = []
+
+    def step() -> bool:
+        times.append(loop.time())
+        return len(times) < 3
+
+    pump = Pump(loop, step, on_failed=_unexpected, rest_seconds=0.01)
+    pump.poke()
+    while pump.is_running:
+        await asyncio.sleep(0)
+        pump.poke()  # hurries nothing
+    assert len(times) == 3
+    assert all(later - earlier >= 0.009 for earlier, later in pairwise(times))
+
+
+async def test_stopped_by_its_own_step() -> None:
+    pump = Pump(
+        asyncio.get_running_loop(), lambda: bool(pump.stop()) or True, on_failed=_unexpected
+    )
+    pump.poke()
+    await asyncio.sleep(0)
+    assert not pump.is_running

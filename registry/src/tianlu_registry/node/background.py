@@ -10,12 +10,14 @@ class Pump:
     """Calls `step` once per turn of the loop while it says that there is more.
 
     Between two steps everything else that is ready runs, so the longest delay it causes is one
-    step; a step's budget is its author's to choose.
+    step; a step's budget is its author's to choose. What nobody waits for rests between its steps:
+    other threads want the interpreter too, and get it from a busy loop but slowly.
 
     Args:
         loop: where the steps run.
         step: does a bounded piece of work; True when more is left.
         on_failed: told what a step raised; none follows it.
+        rest_seconds: pause between two steps; 0 for none.
     """
 
     def __init__(
@@ -24,10 +26,12 @@ class Pump:
         step: Callable[[], bool],
         *,
         on_failed: Callable[[Exception], None],
+        rest_seconds: float = 0.0,
     ) -> None:
         self._loop = loop
         self._step = step
         self._on_failed = on_failed
+        self._rest_seconds = rest_seconds
         self._handle: asyncio.Handle | None = None
         self._stopped = False
 
@@ -56,5 +60,9 @@ class Pump:
             self._stopped = True
             self._on_failed(error)
             return
-        if more:
+        if not more or self._stopped:
+            return
+        if self._rest_seconds and self._handle is None:
+            self._handle = self._loop.call_later(self._rest_seconds, self._turn)
+        else:
             self.poke()

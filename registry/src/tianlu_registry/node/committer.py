@@ -20,7 +20,7 @@ from tianlu_registry.raft.types import Index, Term
 from tianlu_registry.storage.backend import Batch, LmdbBackend
 
 STALL_FACTOR: Final = 4
-"""Applying and compacting stop while this many times `commit_operations_max` operations wait."""
+"""Applying stops while this many times `commit_operations_max` operations wait."""
 
 
 class Committer:
@@ -72,6 +72,12 @@ class Committer:
     def is_behind(self) -> bool:
         """Whether so much waits for the disk that nothing more should be added to it."""
         return self._backend.pending_ops >= STALL_FACTOR * self._operations_max
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether the next commit has its fill: what can wait should not be added to it. Far from
+        `is_behind`, so that whatever stops at this leaves room for the log's commands."""
+        return self._backend.pending_ops >= self._operations_max
 
     @property
     def bytes_waiting(self) -> int:

@@ -15,11 +15,16 @@ STEP_ITEMS: Final = 512
 """Keys looked at and revisions removed in one turn, together: less than a millisecond."""
 
 
+REST_SECONDS: Final = 0.002
+"""Between two steps: of the loop's time a quarter is the compaction's."""
+
+
 class PhysicalCompaction:
     """Drives `MvccStore.compaction_step`.
 
-    It stops while the committer is behind: what is removed waits in memory for the disk, and a
-    compaction may remove more than memory should hold.
+    It stops while the next commit has its fill: what is removed waits in memory for the disk, and a
+    compaction may remove more than memory should hold. Nor does it make writes wait: they may add
+    several times as much before they are stopped.
 
     Args:
         loop, mvcc, committer: the node's.
@@ -37,7 +42,7 @@ class PhysicalCompaction:
         self._loop = loop
         self._mvcc = mvcc
         self._committer = committer
-        self._pump = Pump(loop, self._step, on_failed=on_failed)
+        self._pump = Pump(loop, self._step, on_failed=on_failed, rest_seconds=REST_SECONDS)
         self._waiters: list[asyncio.Future[None]] = []
         self._paused = False
         self._stopped = False
@@ -70,7 +75,7 @@ class PhysicalCompaction:
             waiter.set_exception(Stopped())
 
     def _step(self) -> bool:
-        self._paused = self._committer.is_behind
+        self._paused = self._committer.is_filled
         if self._paused:
             return False
         is_done = self._mvcc.compaction_step(STEP_ITEMS)
