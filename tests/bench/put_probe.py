@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Self
 
 import grpc
 
@@ -34,7 +35,7 @@ class PutProbe:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> PutProbe:
+    def __enter__(self) -> Self:
         self._put(PutRequest(key=b"probe"), timeout=10)
         self._thread.start()
         return self

@@ -118,6 +118,39 @@ async def test_at_most_so_many_revocations_at_once(monkeypatch: pytest.MonkeyPat
     assert len(harness.lessor) == 0
 
 
+async def test_many_that_expire_together_go_a_few_at_a_time() -> None:
+    """So a write finds but a few of them before it in the log."""
+    harness = Harness()
+    harness.keeper.become_leader(0.0, 0.0)
+    count = 3 * leases.REVOCATIONS_PER_TURN_MAX + 1
+    for lease_id in range(1, count + 1):
+        harness.lessor.grant(lease_id, 5, 0.0)
+    more = harness.keeper.tick(5.0)
+    turns = [len(harness.revocations())]
+    while more:
+        await harness.apply_revocations()
+        more = harness.keeper.revoke(5.0)
+        turns.append(len(harness.revocations()) - sum(turns))
+    assert turns == [leases.REVOCATIONS_PER_TURN_MAX] * 3 + [1]
+    assert not harness.keeper.tick(5.1)
+    harness.keeper.become_follower()
+    assert not harness.keeper.revoke(5.0)
+
+
+async def test_without_room_there_may_be_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "REVOCATIONS_IN_FLIGHT_MAX", 2)
+    harness = Harness()
+    harness.keeper.become_leader(0.0, 0.0)
+    for lease_id in (1, 2, 3):
+        harness.lessor.grant(lease_id, 5, 0.0)
+    assert harness.keeper.tick(5.0)
+    assert harness.keeper.revoke(5.0)
+    assert harness.revocations() == [1, 2]
+    await harness.apply_revocations()
+    assert not harness.keeper.revoke(5.0)
+    assert harness.revocations() == [1, 2, 3]
+
+
 async def test_a_follower_expires_nothing() -> None:
     harness = Harness()
     harness.lessor.grant(1, 5, 0.0)

@@ -38,7 +38,7 @@ from tianlu_registry.node.crash import CrashHook, hook_from_environment
 from tianlu_registry.node.datadir import DataDir
 from tianlu_registry.node.departure import REMOVED_ELECTIONS, Removal, hand_over
 from tianlu_registry.node.join import check_never_started, origin_in_existing_cluster
-from tianlu_registry.node.leases import LeaseKeeper
+from tianlu_registry.node.leases import REST_SECONDS, LeaseKeeper
 from tianlu_registry.node.log_retention import releasable
 from tianlu_registry.node.loop import ReadyLoop
 from tianlu_registry.node.machine import StateMachine
@@ -196,6 +196,12 @@ class Node:
             disk_free_bytes=data_dir.free_bytes,
         )
         self._leases = LeaseKeeper(self.machine.lessor, self._propose_as_leader)
+        self._revoke_pump = Pump(
+            loop,
+            lambda: self._leases.revoke(loop.time()),
+            on_failed=self.fail,
+            rest_seconds=REST_SECONDS,
+        )
         self.others: Final = ClusterSide(
             Inside(
                 loop=loop,
@@ -473,6 +479,7 @@ class Node:
         if self._tick_handle is not None:
             self._tick_handle.cancel()
         self._catch_up_pump.stop()
+        self._revoke_pump.stop()
         self.compaction.stop()
         self.machine.hub.close(error)
 
@@ -494,7 +501,8 @@ class Node:
         now = self._loop.time()
         try:
             self._ready_loop.tick(now)
-            self._leases.tick(now)
+            if self._leases.tick(now):
+                self._revoke_pump.poke()
             self._auto_compactor.tick(now, leads=self._leases.leads)
             self.others.audit.tick(now)
             if now - self._measured_at >= MEASURE_EVERY_SECONDS:
