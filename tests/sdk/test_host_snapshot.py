@@ -120,8 +120,9 @@ def test_readers_without_write_permission(tmp_path: Path):
         "os.getuid() == 0 and os.setuid(65534)\n"
         "print(len(HostSnapshot(sys.argv[1]).view().services))\n"
     )
-    for parent in [tmp_path, *tmp_path.parents][:3]:
-        parent.chmod(parent.stat().st_mode | 0o555)
+    for directory in tmp_path.parents:
+        if directory.stat().st_mode & 0o555 != 0o555:
+            directory.chmod(directory.stat().st_mode | 0o555)
     try:
         done = subprocess.run(
             [sys.executable, "-c", script, str(tmp_path)], capture_output=True, check=False

@@ -118,7 +118,9 @@ async def test_compaction_waits_for_a_slow_database(tmp_path: Path) -> None:
     config = small(tmp_path, commit_operations_max=50)
     async with running(config) as node:
         for _ in range(2):
-            await asyncio.gather(*(put(node.store, b"k%d" % n) for n in range(1_500)))
+            for first in range(0, 1_500, 100):
+                keys = (b"k%d" % n for n in range(first, first + 100))
+                await asyncio.gather(*(put(node.store, key) for key in keys))
         revision = await revision_of(node.store)
         await node.store.compact(CompactionRequest(revision=revision, physical=True))
         assert (await get(node.store, b"k", b"l", count_only=True)).count == 1_500
