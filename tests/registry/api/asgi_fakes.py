@@ -20,16 +20,18 @@ class FakeCall:
         body: Iterable[bytes] = (),
         *,
         headers: Sequence[tuple[bytes, bytes]] = ((b"content-type", b"application/grpc"),),
+        reads_trailers: bool = True,
         half_close: bool = True,
         method: str = "POST",
         query: bytes = b"",
     ) -> None:
         self.scope = {
             "type": "http",
+            "http_version": "2",
             "method": method,
             "path": path,
             "query_string": query,
-            "headers": list(headers),
+            "headers": [*headers, *([(b"te", b"trailers")] if reads_trailers else [])],
             "client": ("198.51.100.7", 4711),
             "extensions": {},
         }

@@ -312,3 +312,20 @@ async def test_fallback_serves_what_is_not_grpc() -> None:
     app = make_app(Echo(), fallback=page)
     assert (await FakeCall("/nope", headers=[]).run(app)).body == b"page"
     assert (await FakeCall("/nope/x").run(app)).code == StatusCode.UNIMPLEMENTED
+
+
+async def test_a_caller_that_takes_no_trailers_is_told_in_the_headers() -> None:
+    app = make_app(Echo())
+    call = await FakeCall(SAY, [framed(Text(text="a"))], reads_trailers=False).run(app)
+    assert call.headers[b"grpc-status"] == b"13"
+    assert call.headers[b"grpc-message"].startswith(b"te: must be trailers")
+    assert not call.body
+    assert ends(app.methods[SAY]) == {StatusCode.INTERNAL: 1}
+
+
+async def test_http_1_is_told_that_grpc_needs_more() -> None:
+    call = FakeCall(SAY, [framed(Text(text="a"))])
+    call.scope["http_version"] = "1.1"
+    await call.run(make_app(Echo()))
+    assert call.status == 505
+    assert b"gRPC needs HTTP/2" in call.body

@@ -40,6 +40,7 @@ from tianlu_registry.api.grpc_asgi import (
 )
 from tianlu_registry.api.grpc_asgi.asgi import Event, Receive, Scope, Send
 from tianlu_registry.api.grpc_asgi.context import says_gone
+from tianlu_registry.api.grpc_asgi.turns import Turns
 from tianlu_registry.api.json_decode import decode_json
 from tianlu_registry.api.json_objects import JsonObjects
 
@@ -205,6 +206,7 @@ class _JsonRequests(Generic[RequestT]):
     def __init__(self, call: _JsonCall, message_class: type[RequestT]) -> None:
         self._call = call
         self._message_class = message_class
+        self._turns = Turns(call.context.scope)
         self._objects = JsonObjects(REQUEST_BYTES_MAX)
         self._pending: asyncio.Future[Event] | None = None
         self._receive_next()
@@ -224,6 +226,8 @@ class _JsonRequests(Generic[RequestT]):
         while True:
             found = self._objects.next_object()
             if found is not None:
+                if self._turns.due():
+                    await self._turns.rest()
                 return decode_json(found, self._message_class)
             if self._pending is None:
                 self._objects.check_finished()

@@ -11,19 +11,25 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tianlu_registry.server.addresses import Address, TcpAddress, UnixAddress
+from tianlu_registry.server.envoy_limits import (
+    CONNECTION_WINDOW_BYTES,
+    RELAY_WINDOW_BYTES,
+    TLS_HANDSHAKE_SECONDS,
+    ConnectionLimits,
+    call_routes,
+    connection_limit,
+    connection_manager_limits,
+    path_guard,
+    path_guard_answer,
+    relay_http2_options,
+)
+from tianlu_registry.server.metrics_listener import metrics_resources
 from tianlu_registry.server.relay import SECRET_HEADER
-
-STREAMS_PER_CONNECTION_MAX = 100_000
-"""Watches of one client connection beyond which HTTP/2 holds new ones back."""
-
-KEEPALIVE_INTERVAL_SECONDS = 30
-KEEPALIVE_TIMEOUT_SECONDS = 10
-"""A connection whose peer answers no ping for so long is closed, and its watches with it."""
 
 LISTENER_NAME = "clients"
 TLS_LISTENER_NAME = "tls_clients"
@@ -41,6 +47,8 @@ class EnvoyPlan:
         probe_socket: Unix socket for the launcher, served by the same application.
         admin_socket: Unix socket of Envoy's admin interface.
         tls: how TLS addresses are served; None if there are none.
+        limits: of client connections.
+        metrics_addresses: where metrics and health are served besides.
     """
 
     app: str
@@ -48,6 +56,8 @@ class EnvoyPlan:
     probe_socket: Path
     admin_socket: Path
     tls: TlsPlan | None = None
+    limits: ConnectionLimits = field(default_factory=ConnectionLimits)
+    metrics_addresses: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +79,37 @@ def bootstrap(plan: EnvoyPlan) -> dict[str, Any]:
     """Return the bootstrap for Envoy's ``--config-path``, ready for JSON."""
     plain = [address for address in plan.addresses if not address.is_tls]
     plain.append(UnixAddress(plan.probe_socket))
-    if plan.tls is None:
-        resources = {"listeners": [_listener(LISTENER_NAME, plain, _application(plan.app))]}
+    secured = [address for address in plan.addresses if address.is_tls]
+    if plan.tls is None or not secured:
+        application = _application(plan.app, plan.limits, CONNECTION_WINDOW_BYTES)
+        resources = {"listeners": [_listener(LISTENER_NAME, plain, application, plan.limits)]}
     else:
         plain.append(UnixAddress(plan.tls.relay_socket))
-        secured = [address for address in plan.addresses if address.is_tls]
-        # What the TLS listener says of the client has to arrive: see `relay`.
         application = {
-            **_application(plan.app),
+            **_application(plan.app, plan.limits, RELAY_WINDOW_BYTES),
+            # What the TLS listener says of the client has to arrive: see `relay`.
             "forward_client_cert_details": "ALWAYS_FORWARD_ONLY",
         }
-        tls_listener = _listener(TLS_LISTENER_NAME, secured, _relaying(plan.tls))
-        tls_listener["filter_chains"][0]["transport_socket"] = plan.tls.transport_socket
+        tls_listener = _listener(
+            TLS_LISTENER_NAME, secured, _relaying(plan.tls, plan.limits), plan.limits
+        )
+        tls_listener["filter_chains"][0].update(
+            transport_socket=plan.tls.transport_socket,
+            transport_socket_connect_timeout=f"{TLS_HANDSHAKE_SECONDS}s",
+        )
+        # The relay's own connections must not be refused, one for each client's at most.
+        doubled = replace(plan.limits, connections_max=2 * plan.limits.connections_max)
         resources = {
-            "listeners": [_listener(LISTENER_NAME, plain, application), tls_listener],
+            "listeners": [_listener(LISTENER_NAME, plain, application, doubled), tls_listener],
             "clusters": [_relay_cluster(plan.tls.relay_socket)],
         }
+    listeners, clusters = metrics_resources(
+        plan.metrics_addresses,
+        plan.probe_socket,
+        None if plan.tls is None else plan.tls.transport_socket,
+    )
+    resources["listeners"] = [*resources["listeners"], *listeners]
+    resources["clusters"] = [*resources.get("clusters", ()), *clusters]
     return {
         "node": {"id": "registry", "cluster": "tianlu"},  # the secrets' source asks for them
         "admin": {"address": _address(UnixAddress(plan.admin_socket))},
@@ -92,18 +117,21 @@ def bootstrap(plan: EnvoyPlan) -> dict[str, Any]:
     }
 
 
-def _listener(name: str, addresses: list[Address], manager: dict[str, Any]) -> dict[str, Any]:
+def _listener(
+    name: str, addresses: list[Address], manager: dict[str, Any], limits: ConnectionLimits
+) -> dict[str, Any]:
     first, *others = addresses
     typed = {
         "@type": f"{_TYPE}.network.http_connection_manager.v3.HttpConnectionManager",
         **manager,
     }
     http = {"name": "envoy.filters.network.http_connection_manager", "typed_config": typed}
+    limit = [connection_limit(name, limits.connections_max)] if limits.connections_max else []
     return {
         "name": name,
         "address": _address(first),
         "additional_addresses": [{"address": _address(address)} for address in others],
-        "filter_chains": [{"filters": [http]}],
+        "filter_chains": [{"filters": [*limit, http]}],
     }
 
 
@@ -117,15 +145,6 @@ def _connection_manager(name: str) -> dict[str, Any]:
     """Return what both listeners do alike."""
     return {
         "stat_prefix": name,
-        # A watch may be silent for hours; dead peers are found by keepalive instead.
-        "stream_idle_timeout": "0s",
-        "http2_protocol_options": {
-            "max_concurrent_streams": STREAMS_PER_CONNECTION_MAX,
-            "connection_keepalive": {
-                "interval": f"{KEEPALIVE_INTERVAL_SECONDS}s",
-                "timeout": f"{KEEPALIVE_TIMEOUT_SECONDS}s",
-            },
-        },
         # The peer is whoever connected, whatever a header says.
         "use_remote_address": True,
         "generate_request_id": False,
@@ -133,19 +152,28 @@ def _connection_manager(name: str) -> dict[str, Any]:
     }
 
 
-def _application(app: str) -> dict[str, Any]:
+def _application(app: str, limits: ConnectionLimits, window_bytes: int) -> dict[str, Any]:
     return {
         **_connection_manager(LISTENER_NAME),
+        **connection_manager_limits(limits, window_bytes),
         "skip_xff_append": True,
-        "http_filters": [_pyvoy_filter(app)],
-        "route_config": {"virtual_hosts": [{"name": "registry", "domains": ["*"]}]},
+        "http_filters": [path_guard(), _pyvoy_filter(app)],
+        "local_reply_config": path_guard_answer(),
+        "route_config": {
+            "validate_clusters": False,  # the last filter answers, nothing is routed
+            "virtual_hosts": [_virtual_host(call_routes("none"))],
+        },
     }
 
 
-def _relaying(tls: TlsPlan) -> dict[str, Any]:
-    route = {"cluster": RELAY_CLUSTER, "timeout": "0s"}
+def _virtual_host(routes: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"name": "registry", "domains": ["*"], "routes": routes}
+
+
+def _relaying(tls: TlsPlan, limits: ConnectionLimits) -> dict[str, Any]:
     return {
         **_connection_manager(TLS_LISTENER_NAME),
+        **connection_manager_limits(limits),
         "forward_client_cert_details": "SANITIZE_SET",
         "set_current_client_cert_details": {"subject": True},
         "http_filters": [
@@ -164,20 +192,14 @@ def _relaying(tls: TlsPlan) -> dict[str, Any]:
                     "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
                 }
             ],
-            "virtual_hosts": [
-                {
-                    "name": "registry",
-                    "domains": ["*"],
-                    "routes": [{"match": {"prefix": "/"}, "route": route}],
-                }
-            ],
+            "virtual_hosts": [_virtual_host(call_routes(RELAY_CLUSTER))],
         },
     }
 
 
 def _relay_cluster(socket: Path) -> dict[str, Any]:
     endpoint = {"endpoint": {"address": _address(UnixAddress(socket))}}
-    unlimited = 1_000_000  # the clients' own limits count
+    unlimited = (1 << 31) - 1  # the clients' own limits count
     return {
         "name": RELAY_CLUSTER,
         "type": "STATIC",
@@ -202,9 +224,7 @@ def _relay_cluster(socket: Path) -> dict[str, Any]:
                 ),
                 "use_downstream_protocol_config": {
                     "http_protocol_options": {},
-                    "http2_protocol_options": {
-                        "max_concurrent_streams": STREAMS_PER_CONNECTION_MAX
-                    },
+                    "http2_protocol_options": relay_http2_options(),
                 },
             }
         },

@@ -10,11 +10,15 @@ from tianlu_registry.api.grpc_asgi.dispatch import (
     REQUEST_OVERHEAD_BYTES,
     GrpcApp,
     Method,
+    is_grpc,
+    send_error,
 )
 from tianlu_registry.api.grpc_asgi.reader import RequestStream
 from tianlu_registry.api.grpc_asgi.status import RpcError, StatusCode
+from tianlu_registry.api.grpc_asgi.turns import PACE
 
 __all__ = [
+    "PACE",
     "REQUEST_BYTES_MAX",
     "REQUEST_OVERHEAD_BYTES",
     "GrpcApp",
@@ -23,4 +27,6 @@ __all__ = [
     "RpcContext",
     "RpcError",
     "StatusCode",
+    "is_grpc",
+    "send_error",
 ]

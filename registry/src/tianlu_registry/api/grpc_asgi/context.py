@@ -48,6 +48,8 @@ class RpcContext:
         encoding: what the request's compressed messages are compressed with.
         started: response headers have been handed to the server.
         speaks_grpc: the request's content-type says that it is gRPC.
+        reads_trailers: the caller has said so, as gRPC demands. Nobody else gets trailers from the
+            server below, and with them the status.
         expired, gone, aborted: the deadline has passed; the caller has disconnected; what the
             call was ended with from outside. Each of them cancels the handler's task.
     """
@@ -63,6 +65,7 @@ class RpcContext:
         "expired",
         "gone",
         "malformed_timeout",
+        "reads_trailers",
         "received",
         "scope",
         "speaks_grpc",
@@ -77,7 +80,8 @@ class RpcContext:
         self._trailing_metadata: Metadata = ()
         self.deadline: float | None = None
         self.encoding: bytes | None = None
-        self.expired = self.gone = self.started = self.speaks_grpc = False
+        self.expired = self.gone = self.started = False
+        self.speaks_grpc = self.reads_trailers = False
         self.malformed_timeout: bytes | None = None
         self.aborted: Exception | None = None
         self.received: asyncio.Future[Event] | None = None  # owned by the disconnect sweeper
@@ -88,6 +92,8 @@ class RpcContext:
                 self.encoding = value
             elif name == b"content-type":
                 self.speaks_grpc = value.startswith(b"application/grpc")
+            elif name == b"te":
+                self.reads_trailers = value == b"trailers"
 
     def _read_timeout(self, value: bytes) -> None:
         seconds = parse_timeout_seconds(value)

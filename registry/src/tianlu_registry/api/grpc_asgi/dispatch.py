@@ -235,7 +235,7 @@ class GrpcApp:
         return RpcError(StatusCode.UNKNOWN, f"internal error: {type(error).__name__}")
 
     async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._fallback is not None and not _is_grpc(scope):
+        if self._fallback is not None and not is_grpc(scope):
             await self._fallback(scope, receive, send)
             return
         status = self._unknown_method(scope["path"])
@@ -281,14 +281,22 @@ def _ok_trailers(context: RpcContext) -> Event:
     return {"type": "http.response.trailers", "headers": [_OK_HEADER, *headers]}
 
 
+async def send_error(scope: Scope, send: Send, error: RpcError) -> None:
+    """End a gRPC call with `error` before anything else was done for it."""
+    await _send_status(RpcContext(scope, send), send, error)
+
+
 async def _send_status(context: RpcContext, send: Send, status: RpcError) -> None:
     """End the call with `status`, with real trailers even when nothing was sent before: not every
     ASGI server can put a status into the response headers."""
     try:
         if not context.started:
             context.started = True
-            if not context.speaks_grpc:
-                await _send_unsupported(send)
+            if not context.speaks_grpc or context.scope["http_version"] != "2":
+                await _send_unsupported(context, send)
+                return
+            if not context.reads_trailers:
+                await _send_status_in_headers(context, send, status)
                 return
             await send(PLAIN_START)
         await send(_END_OF_BODY)
@@ -298,28 +306,43 @@ async def _send_status(context: RpcContext, send: Send, status: RpcError) -> Non
         _log.debug("status_unsent path=%s error=%s", context.scope["path"], error)
 
 
-async def _send_unsupported(send: Send) -> None:
+async def _send_status_in_headers(context: RpcContext, send: Send, status: RpcError) -> None:
+    """Tell a caller who gets no trailers. Source: PROTOCOL-HTTP2.md, "Trailers-Only"."""
+    headers = [(b"content-type", b"application/grpc"), *trailers(status)]
+    start = {"type": "http.response.start", "status": 200, "headers": headers}
+    await send({**start, "headers": headers + context.trailing_headers})
+    await send(_END_OF_BODY)
+
+
+async def _send_unsupported(context: RpcContext, send: Send) -> None:
     """Tell a caller that does not speak gRPC. Source: PROTOCOL-HTTP2.md, "Content-Type"."""
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    await send({"type": "http.response.start", "status": 415, "headers": headers})
-    text = (
-        b"content-type: must be application/grpc on this path; JSON is served under /v3/ and /v1/\n"
-    )
+    status, problem = 415, b"content-type: must be application/grpc on this path"
+    if context.speaks_grpc:
+        status, problem = 505, b"gRPC needs HTTP/2"
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    text = problem + b"; JSON is served under /v3/ and /v1/\n"
     await send({"type": "http.response.body", "body": text})
 
 
 def _check_speaks_grpc(context: RpcContext) -> None:
     """Refuse a call without gRPC's content-type. A browser posts any bytes to any site for any
-    page, but this type only with that site's leave, which nobody gets here.
+    page, but this type only with that site's leave, which nobody gets here. And one that could not
+    be told how it ended, before it does anything.
 
     Raises:
-        RpcError: INVALID_ARGUMENT; `_send_status` makes it HTTP's 415.
+        RpcError: INVALID_ARGUMENT; `_send_status` makes it HTTP's 415 or 505. INTERNAL, it takes no
+            trailers.
     """
-    if not context.speaks_grpc:
+    if not context.speaks_grpc or context.scope["http_version"] != "2":
         raise RpcError(StatusCode.INVALID_ARGUMENT, "content-type: must be application/grpc")
+    if not context.reads_trailers:
+        raise RpcError(
+            StatusCode.INTERNAL, "te: must be trailers, or a proxy on the way loses the status"
+        )
 
 
-def _is_grpc(scope: Scope) -> bool:
+def is_grpc(scope: Scope) -> bool:
     return any(
         name == b"content-type" and value.startswith(b"application/grpc")
         for name, value in scope["headers"]

@@ -25,6 +25,7 @@ from tianlu_registry.api.grpc_asgi.frames import (
     unpack_prefix,
 )
 from tianlu_registry.api.grpc_asgi.status import RpcError, StatusCode
+from tianlu_registry.api.grpc_asgi.turns import Turns
 
 RequestT = TypeVar("RequestT", bound=Message)
 
@@ -110,6 +111,7 @@ class RequestStream(Generic[RequestT]):
         "_parser",
         "_pending",
         "_receive",
+        "_turns",
         "finished",
     )
 
@@ -127,6 +129,7 @@ class RequestStream(Generic[RequestT]):
         self._bytes_max = bytes_max
         self._on_half_close = on_half_close
         self._buffer = FrameBuffer(bytes_max)
+        self._turns = Turns(context.scope)
         self._pending: asyncio.Future[Event] | None = None
         self.finished = False
         self._receive_next()
@@ -147,6 +150,8 @@ class RequestStream(Generic[RequestT]):
             found = self._buffer.next_message()
             if found is not None:
                 flag, message = found
+                if self._turns.due():
+                    await self._turns.rest()
                 if flag:
                     message = decompress(message, self._context.encoding, self._bytes_max)
                 return parse(self._parser, message)
