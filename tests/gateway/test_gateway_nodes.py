@@ -14,7 +14,8 @@ from mesher.lab.upstreams import asgi_upstream
 from mesher.lab.views import instance, view
 
 from tianlu_gateway.control_plane import REGISTRY_CLUSTER, ControlPlane
-from tianlu_mesher.resources.bootstrap import SocketAddress
+from tianlu_mesher.addresses import RegistryAddress
+from tianlu_mesher.resources.socket_address import SocketAddress
 from tianlu_mesher.routing.ir import UpstreamProtocol
 
 RANGE = "/etcdserverpb.KV/Range"
@@ -39,7 +40,7 @@ class Node:
 
 
 def control_plane(ports: list[int]) -> ControlPlane:
-    registry = tuple(SocketAddress("127.0.0.1", port) for port in ports)
+    registry = tuple(RegistryAddress(SocketAddress("127.0.0.1", port)) for port in ports)
     return ControlPlane(registry, status=SocketAddress("127.0.0.1", 1))
 
 

@@ -16,7 +16,9 @@ from mesher.lab.upstreams import grpc_upstream, http_upstream
 from mesher.lab.views import instance, view
 
 from tianlu_gateway.control_plane import STATUS_CLUSTER, ControlPlane
-from tianlu_mesher.resources.bootstrap import SocketAddress, StaticCluster
+from tianlu_mesher.addresses import RegistryAddress
+from tianlu_mesher.resources.bootstrap import StaticCluster
+from tianlu_mesher.resources.socket_address import SocketAddress
 from tianlu_mesher.routing.ir import UpstreamProtocol
 
 
@@ -31,7 +33,7 @@ async def entrance() -> AsyncIterator[EnvoyBench]:
             grpc_upstream("registry", service="etcdserverpb.KV")
         )
         control = ControlPlane(
-            registry=(SocketAddress("127.0.0.1", registry),),
+            registry=(RegistryAddress(SocketAddress("127.0.0.1", registry)),),
             console=SocketAddress("127.0.0.1", console),
             status=SocketAddress("127.0.0.1", status),
             hosts=("tianlu.test", "entrance.default"),
@@ -220,7 +222,8 @@ async def test_strangers_cannot_say_who_they_are(entrance: EnvoyBench) -> None:
 async def test_before_there_is_a_view_the_control_plane_is_there_already() -> None:
     async with http_upstream("console") as port:
         control = ControlPlane(
-            registry=(SocketAddress("127.0.0.1", 1),), console=SocketAddress("127.0.0.1", port)
+            registry=(RegistryAddress(SocketAddress("127.0.0.1", 1)),),
+            console=SocketAddress("127.0.0.1", port),
         )
         static = (*control.static_clusters(), *own_status(port))
         async with EnvoyBench(control.role(), static) as bench:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tianlu_mesher.resources.bootstrap import BootstrapPlan, SocketAddress, StaticCluster, bootstrap
+from tianlu_mesher.resources.bootstrap import BootstrapPlan, StaticCluster, bootstrap
+from tianlu_mesher.resources.socket_address import SocketAddress
 from tianlu_mesher.routing.ir import UpstreamProtocol
 from tianlu_mesher.routing.role import Role
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from tianlu_mesher.addresses import parse_address, parse_addresses
+from tianlu_mesher.addresses import RegistryAddress, parse_address, parse_registry
 from tianlu_mesher.agent.config import AgentConfig
 from tianlu_mesher.errors import InvalidOption
 from tianlu_mesher.launch import ports
 from tianlu_mesher.launch.plan import LaunchPlan
 from tianlu_mesher.prepare import ProxyOptions, _socket_dir, prepare
-from tianlu_mesher.resources.bootstrap import SocketAddress
+from tianlu_mesher.resources.socket_address import SocketAddress
 from tianlu_mesher.routing.role import ControlRoute, Role
 
 ROLE = Role("mesher", bare_namespace="default", control_routes=(ControlRoute("/v1/", "somewhere"),))
@@ -140,14 +140,31 @@ def test_a_damaged_memory_of_ports_is_no_memory(tmp_path: Path, content: str) ->
     ],
 )
 def test_addresses_as_people_write_them(text: str, address: SocketAddress) -> None:
-    assert parse_addresses("--registry", text) == (address,)
+    assert parse_registry("--registry", text) == (RegistryAddress(address),)
     assert parse_address("--registry", str(address)) == address
+
+
+def test_registries_may_be_mixed() -> None:
+    text = "https://node-1:2379, 10.0.0.2:2379,unix:/run/x.sock,https://[::1]:1"
+    found = parse_registry("--registry", text)
+    assert [each.tls for each in found] == [True, False, False, True]
+    assert ",".join(map(str, found)) == text.replace(" ", "")
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", " , ", "host", "host:0", "https://host:1", "unix:", "h:1/path", "unix:/" + "x" * 200],
+    [
+        "",
+        " , ",
+        "host",
+        "host:0",
+        "https://host",
+        "https://unix:/x",
+        "unix:",
+        "h:1/path",
+        "unix:/" + "x" * 200,
+    ],
 )
 def test_addresses_that_cannot_be(text: str) -> None:
     with pytest.raises(InvalidOption):
-        parse_addresses("--registry", text)
+        parse_registry("--registry", text)

@@ -25,6 +25,7 @@ COURSE: tuple[str | tuple[int, ...], ...] = (
     (2, 3),
     "disaster-recovery",
     "client-tls",
+    "authentication",
 )
 """Pages, and the hosts that lose their power between them."""
 

@@ -9,6 +9,16 @@ from typing import Annotated
 
 import typer
 
+from tianlu import InvalidInput
+from tianlu.registry_access import (
+    RegistryCaCert,
+    RegistryCert,
+    RegistryKey,
+    RegistryPasswordFile,
+    RegistryServerName,
+    RegistryUser,
+    registry_access,
+)
 from tianlu_console.logs import configure_logging
 from tianlu_console.settings import CannotStart, ListenAddress, Settings
 
@@ -37,9 +47,16 @@ def console(
         str,
         typer.Option(
             envvar="TIANLU_REGISTRY",
-            help="The registry's endpoints, with commas between: HOST:PORT or unix:PATH each.",
+            help="The registry's endpoints, with commas between: HOST:PORT, "
+            "https://HOST:PORT or unix:PATH each.",
         ),
     ] = "127.0.0.1:2379",
+    registry_user: RegistryUser = "",
+    registry_password_file: RegistryPasswordFile = None,
+    registry_cacert: RegistryCaCert = None,
+    registry_cert: RegistryCert = None,
+    registry_key: RegistryKey = None,
+    registry_server_name: RegistryServerName = "",
     data_dir: Annotated[
         Path,
         typer.Option(
@@ -68,7 +85,8 @@ def console(
     """Serve the web console.
 
     It reads the catalogue through the SDK, keeps a copy on disk and goes on showing it while the
-    registry is away. On the first start a link in the run file (`tianlu up` prints it) creates the
+    registry is away. What people do in it is done by its own user of the registry, in their name in
+    its audit log. On the first start a link in the run file (`tianlu up` prints it) creates the
     first administrator.
     """
     configure_logging(log_level)
@@ -76,12 +94,20 @@ def console(
         settings = Settings(
             listen=ListenAddress.parse(listen),
             registry=tuple(part.strip() for part in registry.split(",") if part.strip()),
+            access=registry_access(
+                user=registry_user,
+                password_file=registry_password_file,
+                cacert=registry_cacert,
+                cert=registry_cert,
+                key=registry_key,
+                server_name=registry_server_name,
+            ),
             data_dir=data_dir.absolute(),
             base_path=base_path.rstrip("/"),
             run_file=run_file and run_file.absolute(),
         )
         _run(settings)
-    except CannotStart as error:
+    except (CannotStart, InvalidInput) as error:
         typer.echo(f"tianlu console: {error}", err=True)
         raise typer.Exit(1) from error
 

@@ -75,7 +75,10 @@ async def serve(settings: Settings) -> None:
         if settings.listen.unix_path is not None:
             stack.callback(settings.listen.unix_path.unlink, missing_ok=True)
         client = AsyncClient(
-            list(settings.registry), name=CLIENT_NAME, snapshot_dir=settings.data_dir / SNAPSHOT_DIR
+            list(settings.registry),
+            name=CLIENT_NAME,
+            snapshot_dir=settings.data_dir / SNAPSHOT_DIR,
+            **settings.access,
         )
         stack.push_async_callback(client.close)
         catalogue = MirrorCatalogue(client)

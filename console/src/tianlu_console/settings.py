@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
+
+from tianlu.registry_access import NOBODY, RegistryAccess
 
 BASE_PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
@@ -59,6 +61,7 @@ class Settings:
 
     Attributes:
         registry: endpoints of the registry as the SDK takes them, in the order they are tried.
+        access: who the console is towards the registry.
         data_dir: holds console.db and the catalogue's snapshot; created if missing.
         base_path: where addresses begin, such as "/console"; "" for the root.
         run_file: written once the console serves; None: not written.
@@ -69,6 +72,7 @@ class Settings:
     data_dir: Path
     base_path: str = "/console"
     run_file: Path | None = None
+    access: RegistryAccess = field(default_factory=lambda: NOBODY)
 
     def __post_init__(self) -> None:
         """Raise `InvalidSetting` for values that cannot be."""

@@ -53,6 +53,16 @@ def up(
             "addresses and localhost.",
         ),
     ] = "",
+    auth: Annotated[
+        bool | None,
+        typer.Option(
+            "--auth/--no-auth",
+            envvar="TIANLU_AUTH",
+            help="Have the registry ask who calls: makes users with random passwords in "
+            "DATA_DIR/auth, and stays so until --no-auth. Without either, as it was.",
+            show_default=False,
+        ),
+    ] = None,
     allow_insecure_listen: Annotated[
         bool,
         typer.Option(
@@ -73,6 +83,8 @@ def up(
       tianlu up --data-dir /var/lib/tianlu --listen 127.0.0.1:9000
 
       tianlu up --nodes 3
+
+      tianlu up --demo --auth
     """
     from tianlu_standalone.up import Options, run
 
@@ -84,6 +96,7 @@ def up(
             allow_insecure_listen,
             parse_control_hosts(control_host),
             parse_nodes(nodes),
+            auth,
         )
         code = asyncio.run(run(options))
     except StartError as error:

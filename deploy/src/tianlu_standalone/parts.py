@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tianlu_standalone.datadir import DataDir
 from tianlu_standalone.nodes import HOST, RegistryNode, RegistryNodes
+from tianlu_standalone.users import Users
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Part:
             what need not die with it.
         group: parts of one group stand in for each other: the platform serves while more than half
             of them do. "" for a part that nothing stands in for.
+        registry: whether it is a registry node, which the others call.
         demo: belongs to the demo shop, so its state does not count for the platform's readiness.
     """
 
@@ -55,6 +57,7 @@ class Part:
     stop_seconds: float = 10.0
     stuck_seconds: float = 10.0
     group: str = ""
+    registry: bool = False
     demo: bool = False
 
 
@@ -88,6 +91,7 @@ def platform_parts(
     listen: str,
     status_socket: Path,
     control_hosts: tuple[str, ...] = (),
+    users: Users | None = None,
 ) -> tuple[Part, ...]:
     """Return the registry nodes, mesher, console and gateway of one host.
 
@@ -102,11 +106,15 @@ def platform_parts(
         status_socket: where the supervisor answers /healthz, /readyz and /metrics.
         control_hosts: names under which the control plane is served besides IP addresses and
             localhost.
+        users: who they are towards the registry; nobody while authentication is off.
     """
     console = f"unix:{data.socket('console')}"
 
     def run_file(name: str) -> Path:
         return data.run / f"{name}.json"
+
+    def who(name: str) -> tuple[str, ...]:
+        return users.flags(name) if users is not None else ()
 
     def common(name: str) -> tuple[str, ...]:
         return ("--data-dir", str(data.part(name)), "--run-file", str(run_file(name)))
@@ -128,6 +136,7 @@ def platform_parts(
             stop_order=4,
             stuck_seconds=20.0,
             group=REGISTRY_GROUP if len(nodes.nodes) > 1 else "",
+            registry=True,
         )
 
     return (
@@ -137,6 +146,7 @@ def platform_parts(
             tianlu(
                 "mesher",
                 *common("mesher"),
+                *who("mesher"),
                 *("--listen", "127.0.0.1:0", "--registry", registry_endpoints(data, nodes)),
                 *("--snapshot-dir", str(data.root / "snapshot" / "mesher")),
             ),
@@ -150,6 +160,7 @@ def platform_parts(
             tianlu(
                 "console",
                 *common("console"),
+                *who("console"),
                 *("--listen", console, "--registry", registry_endpoints(data, nodes, 1)),
             ),
             run_file=run_file("console"),
@@ -161,6 +172,7 @@ def platform_parts(
             tianlu(
                 "gateway",
                 *common("gateway"),
+                *who("gateway"),
                 *("--listen", listen, "--console", console),
                 *("--registry", registry_endpoints(data, nodes, 2)),
                 *("--status", f"unix:{status_socket}"),

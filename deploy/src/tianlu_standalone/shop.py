@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tianlu_standalone.datadir import DataDir, StartError
 from tianlu_standalone.parts import Part, Probe
+from tianlu_standalone.users import Users
 
 _PACKAGED = Path(__file__).parent / "demo"
 _IN_REPOSITORY = Path(__file__).parents[2] / "demo"
@@ -40,7 +41,13 @@ INSTANCES = (
 
 
 def shop_parts(
-    data: DataDir, *, entrance: str, registry: str, mesher: str, requests_per_second: float
+    data: DataDir,
+    *,
+    entrance: str,
+    registry: str,
+    mesher: str,
+    requests_per_second: float,
+    users: Users | None = None,
 ) -> tuple[Part, ...]:
     """Return the shop's instances and the load on it.
 
@@ -51,8 +58,10 @@ def shop_parts(
             of them to the entrance, so that its sessions do not depend on the gateway.
         mesher: URL of the mesher's outbound proxy.
         requests_per_second: of the load, which goes in through the gateway.
+        users: who the shop is towards the registry.
     """
     environment = {
+        **(users.environment("demo") if users is not None else {}),
         "TIANLU_ENDPOINTS": f"{registry},{entrance.removeprefix('http://')}",
         "TIANLU_MESHER": mesher,
     }

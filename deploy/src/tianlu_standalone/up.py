@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tianlu_standalone.datadir import DataDir, StartError
 from tianlu_standalone.nodes import RegistryNodes, open_nodes
-from tianlu_standalone.parts import platform_parts, registry_endpoints
+from tianlu_standalone.parts import Part, platform_parts, registry_endpoints
 from tianlu_standalone.preflight import (
     ListenAddress,
     check_exposure,
@@ -25,6 +25,7 @@ from tianlu_standalone.process import START_SECONDS, PartState
 from tianlu_standalone.shop import shop_parts
 from tianlu_standalone.status import StatusServer
 from tianlu_standalone.supervisor import Supervisor
+from tianlu_standalone.users import ROOT, Users, switch_off, switch_on
 
 DEMO_REQUESTS_PER_SECOND = 20.0
 START_ATTEMPTS_MAX = 3
@@ -42,6 +43,8 @@ class Options:
     control_hosts: tuple[str, ...] = ()
     nodes: int | None = None
     """Registry nodes; None: as many as the data directory has, one in a new one."""
+    auth: bool | None = None
+    """Whether authentication is to be on; None: as it was, off in a new one."""
 
 
 async def run(options: Options) -> int:
@@ -79,12 +82,21 @@ async def _run_held(
     status = StatusServer(supervisor, status_socket)
     status.start()
     try:
-        parts = platform_parts(data, nodes, str(listen), status_socket, options.control_hosts)
-        supervisor.start(parts)
-        if await _first_ready(supervisor, data, stop):
+        users = _users(options, data)
+
+        def parts() -> tuple[Part, ...]:
+            hosts = options.control_hosts
+            return platform_parts(data, nodes, str(listen), status_socket, hosts, users)
+
+        if await _registry_ready(options, supervisor, data, parts(), users, stop):
+            supervisor.start(part for part in parts() if not part.registry)
+            await _first_ready(supervisor, data, stop)
+        if not stop.is_set():
             _announce(supervisor, entrance)
+            if users.wanted:
+                _say(_how_to_log_in(users, entrance))
             if options.demo:
-                _start_demo(supervisor, data, nodes, entrance)
+                _start_demo(supervisor, data, nodes, users, entrance)
             await _until_stopped(supervisor, stop)
             _say("stopping")
     finally:
@@ -92,6 +104,51 @@ async def _run_held(
         await status.stop()
     _say("stopped")
     return 0
+
+
+def _users(options: Options, data: DataDir) -> Users:
+    """Return the users, with their passwords if authentication is to be on."""
+    users = Users.of(data)
+    if options.auth or (options.auth is None and users.wanted):
+        users.write()
+    return users
+
+
+async def _registry_ready(
+    options: Options,
+    supervisor: Supervisor,
+    data: DataDir,
+    parts: tuple[Part, ...],
+    users: Users,
+    stop: asyncio.Event,
+) -> bool:
+    """Start the registry, and see to authentication before anything that calls it is started, so
+    that nothing is served to just anybody in between. False if somebody stops us first.
+
+    Raises:
+        StartError: a node keeps dying, or authentication cannot be switched.
+    """
+    nodes = [part for part in parts if part.registry]
+    supervisor.start(nodes)
+    if not users.wanted:
+        return True
+    if not await _first_ready(supervisor, data, stop):
+        return False
+    registry = ",".join(f"unix:{data.socket(part.name)}" for part in nodes)
+    if options.auth is False:
+        await switch_off(users, registry)
+        _say("authentication is off: whoever reaches the registry may do everything")
+    else:
+        await switch_on(users, registry)
+    return True
+
+
+def _how_to_log_in(users: Users, entrance: str) -> str:
+    return (
+        "authentication is on; to call the registry as root:\n"
+        f"  tianlu service list --endpoints {entrance.removeprefix('http://')} --user {ROOT}"
+        f" --password-file {_relative(users.password_file(ROOT))}"
+    )
 
 
 async def _first_ready(supervisor: Supervisor, data: DataDir, stop: asyncio.Event) -> bool:
@@ -168,7 +225,9 @@ def _shown(addresses: dict[str, object]) -> list[str]:
     return shown
 
 
-def _start_demo(supervisor: Supervisor, data: DataDir, nodes: RegistryNodes, entrance: str) -> None:
+def _start_demo(
+    supervisor: Supervisor, data: DataDir, nodes: RegistryNodes, users: Users, entrance: str
+) -> None:
     addresses = {process.part.name: process.addresses for process in supervisor.processes}
     supervisor.start(
         shop_parts(
@@ -177,6 +236,7 @@ def _start_demo(supervisor: Supervisor, data: DataDir, nodes: RegistryNodes, ent
             registry=registry_endpoints(data, nodes),
             mesher=str(addresses["mesher"]["http"]),
             requests_per_second=DEMO_REQUESTS_PER_SECOND,
+            users=users,
         )
     )
     _say(

@@ -7,6 +7,15 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from tianlu.registry_access import (
+    RegistryCaCert,
+    RegistryCert,
+    RegistryKey,
+    RegistryPasswordFile,
+    RegistryServerName,
+    RegistryUser,
+    registry_access,
+)
 from tianlu_mesher import options
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
@@ -22,6 +31,12 @@ def gateway(
         ),
     ] = "127.0.0.1:8080",
     registry: options.Registry = "127.0.0.1:2379",
+    registry_user: RegistryUser = "",
+    registry_password_file: RegistryPasswordFile = None,
+    registry_cacert: RegistryCaCert = None,
+    registry_cert: RegistryCert = None,
+    registry_key: RegistryKey = None,
+    registry_server_name: RegistryServerName = "",
     console: Annotated[
         str,
         typer.Option(
@@ -60,17 +75,30 @@ def gateway(
     Services stand at `Host: SERVICE.NAMESPACE` and at /s/NAMESPACE/SERVICE/…; the console at
     /console/; the registry's gRPC and JSON APIs at their own paths. It follows the registry, and
     goes on from the host snapshot while no registry can be reached.
+
+    Who calls the registry through it is who he says he is by his own token: the gateway's user and
+    certificate are for itself, and are never lent to callers.
     """
 
     def start() -> NoReturn:
         # Imported here so that `tianlu --help` stays quick.
         from tianlu_gateway.control_plane import STATUS_CLUSTER, ControlPlane
-        from tianlu_mesher.addresses import parse_address, parse_addresses, parse_host_names
+        from tianlu_mesher.addresses import parse_address, parse_host_names, parse_registry
         from tianlu_mesher.prepare import ProxyOptions, launch
 
-        endpoints = parse_addresses("--registry", registry)
+        endpoints = parse_registry("--registry", registry)
+        access = registry_access(
+            user=registry_user,
+            password_file=registry_password_file,
+            cacert=registry_cacert,
+            cert=registry_cert,
+            key=registry_key,
+            server_name=registry_server_name,
+        )
         control = ControlPlane(
             registry=endpoints,
+            registry_ca_file=access["ca_file"],
+            registry_server_name=registry_server_name,
             console=parse_address("--console", console) if console else None,
             status=parse_address("--status", status) if status else None,
             hosts=parse_host_names("--control-host", control_host),
@@ -82,6 +110,7 @@ def gateway(
                 status_cluster="" if status else STATUS_CLUSTER,
                 listen=listen,
                 registry=tuple(map(str, endpoints)),
+                access=access,
                 data_dir=data_dir,
                 snapshot_dir=snapshot_dir,
                 node_id=node_id,

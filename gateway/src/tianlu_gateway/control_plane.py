@@ -16,7 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from tianlu_mesher.resources.bootstrap import SocketAddress, StaticCluster
+from tianlu_mesher.addresses import RegistryAddress
+from tianlu_mesher.resources.bootstrap import StaticCluster
+from tianlu_mesher.resources.socket_address import SocketAddress
+from tianlu_mesher.resources.upstream_tls import UpstreamTls
 from tianlu_mesher.routing.ir import UpstreamProtocol
 from tianlu_mesher.routing.role import ControlRoute, Repeat, Role, Stream
 
@@ -76,13 +79,17 @@ class ControlPlane:
 
     Attributes:
         registry: at least one address.
+        registry_ca_file: PEM, the authorities of those that speak TLS; "" for the system's.
+        registry_server_name: the name in their certificates; "" for the host of each address.
         console: None without a console.
         status: None: the gateway's own agent answers for itself.
         hosts: names, in lower case, under which all of it is served besides IP addresses and
             localhost.
     """
 
-    registry: tuple[SocketAddress, ...]
+    registry: tuple[RegistryAddress, ...]
+    registry_ca_file: str = ""
+    registry_server_name: str = ""
     console: SocketAddress | None = None
     status: SocketAddress | None = None
     hosts: tuple[str, ...] = ()
@@ -101,7 +108,11 @@ class ControlPlane:
         """Return the Envoy clusters that the routes lead to, the agent's own status page aside."""
         clusters = [
             StaticCluster(
-                REGISTRY_CLUSTER, UpstreamProtocol.HTTP2, self.registry, ready_path="/readyz"
+                REGISTRY_CLUSTER,
+                UpstreamProtocol.HTTP2,
+                tuple(each.address for each in self.registry),
+                ready_path="/readyz",
+                tls=tuple(self._registry_tls()),
             )
         ]
         if self.console is not None:
@@ -109,6 +120,13 @@ class ControlPlane:
         if self.status is not None:
             clusters.append(StaticCluster(STATUS_CLUSTER, UpstreamProtocol.HTTP1, (self.status,)))
         return tuple(clusters)
+
+    def _registry_tls(self) -> Iterator[UpstreamTls]:
+        # No certificate of ours: the registry would take callers without a token for the gateway.
+        for each in self.registry:
+            if each.tls:
+                name = self.registry_server_name or each.address.host
+                yield UpstreamTls(each.address, name, self.registry_ca_file)
 
     def _routes(self) -> Iterator[ControlRoute]:
         if self.console is not None:

@@ -1,14 +1,17 @@
-"""Addresses as operators write them: HOST:PORT, http://HOST:PORT, unix:PATH."""
+"""Addresses as operators write them: HOST:PORT, http://HOST:PORT, unix:PATH; the registry's also
+https://HOST:PORT."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tianlu_mesher.errors import InvalidOption
-from tianlu_mesher.resources.bootstrap import SocketAddress
+from tianlu_mesher.resources.socket_address import SocketAddress
 
+_TLS = "https://"
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 _HOST_NAME_BYTES_MAX = 253
 _SOCKET_PATH_BYTES_MAX = 107
@@ -39,16 +42,36 @@ def parse_address(option: str, text: str, *, port_may_be_zero: bool = False) -> 
     return SocketAddress(host=url.hostname, port=port)
 
 
-def parse_addresses(option: str, text: str) -> tuple[SocketAddress, ...]:
-    """Read addresses separated by commas, at least one.
+@dataclass(frozen=True, slots=True)
+class RegistryAddress:
+    """Where a registry node serves. Its text is an endpoint as the SDK takes it.
+
+    Attributes:
+        tls: whether to speak TLS there.
+    """
+
+    address: SocketAddress
+    tls: bool = False
+
+    def __str__(self) -> str:
+        return f"https://{self.address}" if self.tls else str(self.address)
+
+
+def parse_registry(option: str, text: str) -> tuple[RegistryAddress, ...]:
+    """Read the registry's addresses, separated by commas, at least one.
 
     Raises:
-        InvalidOption: there is none, one cannot be read, or sockets and ports are mixed.
+        InvalidOption: there is none, or one cannot be read.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
         raise InvalidOption(option, "names no address")
-    return tuple(parse_address(option, part) for part in parts)
+    found = []
+    for part in parts:
+        tls = part.startswith(_TLS)
+        plain = f"http://{part.removeprefix(_TLS)}" if tls else part
+        found.append(RegistryAddress(parse_address(option, plain), tls))
+    return tuple(dict.fromkeys(found))
 
 
 def parse_host_names(option: str, text: str) -> tuple[str, ...]:

@@ -7,6 +7,15 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from tianlu.registry_access import (
+    RegistryCaCert,
+    RegistryCert,
+    RegistryKey,
+    RegistryPasswordFile,
+    RegistryServerName,
+    RegistryUser,
+    registry_access,
+)
 from tianlu_mesher import options
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
@@ -23,6 +32,12 @@ def mesher(
         ),
     ] = "127.0.0.1:15001",
     registry: options.Registry = "127.0.0.1:2379",
+    registry_user: RegistryUser = "",
+    registry_password_file: RegistryPasswordFile = None,
+    registry_cacert: RegistryCaCert = None,
+    registry_cert: RegistryCert = None,
+    registry_key: RegistryKey = None,
+    registry_server_name: RegistryServerName = "",
     namespace: Annotated[
         str,
         typer.Option(
@@ -48,16 +63,25 @@ def mesher(
 
     def start() -> NoReturn:
         # Imported here so that `tianlu --help` stays quick.
-        from tianlu_mesher.addresses import parse_addresses
+        from tianlu_mesher.addresses import parse_registry
         from tianlu_mesher.prepare import ProxyOptions, launch
         from tianlu_mesher.routing.role import Role
 
+        access = registry_access(
+            user=registry_user,
+            password_file=registry_password_file,
+            cacert=registry_cacert,
+            cert=registry_cert,
+            key=registry_key,
+            server_name=registry_server_name,
+        )
         launch(
             ProxyOptions(
                 role=Role("mesher", bare_namespace=namespace),
                 static_clusters=(),
                 listen=listen,
-                registry=tuple(map(str, parse_addresses("--registry", registry))),
+                registry=tuple(map(str, parse_registry("--registry", registry))),
+                access=access,
                 data_dir=data_dir,
                 snapshot_dir=snapshot_dir,
                 node_id=node_id,

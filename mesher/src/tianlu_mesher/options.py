@@ -23,8 +23,8 @@ Registry = Annotated[
     str,
     typer.Option(
         envvar="TIANLU_REGISTRY",
-        help="The registry's endpoints, separated by commas: HOST:PORT, http://HOST:PORT or "
-        "unix:PATH.",
+        help="The registry's endpoints, separated by commas: HOST:PORT, http://HOST:PORT, "
+        "https://HOST:PORT or unix:PATH.",
     ),
 ]
 DataDir = Annotated[
@@ -80,10 +80,11 @@ LogLevelOption = Annotated[
 
 def or_one_line(part: str, start: Callable[[], NoReturn]) -> NoReturn:
     """Call `start`; turn an error of ours into one line and exit code 1."""
+    from tianlu import InvalidInput
     from tianlu_mesher.errors import MesherError
 
     try:
         start()
-    except MesherError as error:
+    except (MesherError, InvalidInput) as error:
         typer.echo(f"tianlu {part}: {error}", err=True)
         raise typer.Exit(1) from error

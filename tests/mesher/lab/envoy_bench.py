@@ -20,8 +20,9 @@ from tianlu_mesher.agent.pipeline import Pipeline
 from tianlu_mesher.envoy_api import to_json
 from tianlu_mesher.launch.process import _listener_port
 from tianlu_mesher.local_http import ask
-from tianlu_mesher.resources.bootstrap import BootstrapPlan, SocketAddress, StaticCluster, bootstrap
+from tianlu_mesher.resources.bootstrap import BootstrapPlan, StaticCluster, bootstrap
 from tianlu_mesher.resources.snapshot import XdsSnapshot
+from tianlu_mesher.resources.socket_address import SocketAddress
 from tianlu_mesher.routing.role import Role
 from tianlu_mesher.xds.ledger import Verdict
 from tianlu_mesher.xds.server import AdsServer

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from types import MappingProxyType
 from typing import Final
 
-from tianlu import AsyncClient, AsyncMirror, CatalogView, Instance, Rung, Unavailable
+from tianlu import AsyncClient, AsyncMirror, CatalogView, Instance, NotAllowed, Rung, Unavailable
 
 _logger = logging.getLogger(__name__)
 
@@ -23,8 +23,9 @@ NOTHING_YET: Final = CatalogView(
 class MirrorCatalogue:
     """Implements `Catalogue` over an SDK client, which stays the caller's to close.
 
-    Without a registry and without a snapshot on disk a mirror cannot be entered: the view is then
-    empty, at revision 0, and entering is tried again until it works.
+    Without a registry and without a snapshot on disk, or while the registry refuses the console's
+    user, a mirror cannot be entered: the view is then empty, at revision 0, and entering is tried
+    again until it works.
     """
 
     def __init__(self, client: AsyncClient) -> None:
@@ -83,7 +84,7 @@ class MirrorCatalogue:
             mirror = self._client.mirror()
             try:
                 return await mirror.__aenter__()
-            except Unavailable as error:
+            except (Unavailable, NotAllowed) as error:
                 if not said:
                     _logger.warning("catalogue not available, trying again error=%r", str(error))
                     said = True

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tianlu.registry_access import RegistryAccess
 from tianlu_mesher.routing.role import ControlRoute, Repeat, Role, Stream
 
 
@@ -17,6 +18,7 @@ class AgentConfig:
         node_id: this proxy's name in the registry's list of subscribers and towards Envoy.
         static_clusters: names of the Envoy clusters in the bootstrap.
         registry: endpoints as the SDK takes them, at least one.
+        access: who this is towards the registry; names of files, no secrets.
         snapshot_dir: the host snapshot; "" for none.
         xds_socket: where to serve ADS.
         admin_socket: where Envoy's administration interface is.
@@ -29,6 +31,7 @@ class AgentConfig:
     node_id: str
     static_clusters: tuple[str, ...]
     registry: tuple[str, ...]
+    access: RegistryAccess
     snapshot_dir: str
     xds_socket: str
     admin_socket: str

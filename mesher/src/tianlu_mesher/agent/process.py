@@ -42,6 +42,7 @@ class Agent:
             name=f"{config.role.name} {config.node_id}",
             snapshot_dir=Path(config.snapshot_dir) if config.snapshot_dir else None,
             timeout_seconds=_REGISTRY_TIMEOUT_SECONDS,
+            **config.access,
         )
         self._metrics = AgentMetrics(config.role.name)
         self._ads = AdsServer(

@@ -28,6 +28,12 @@ from tianlu_mesher.resources.clusters import (
 )
 from tianlu_mesher.resources.local_replies import local_reply_config
 from tianlu_mesher.resources.same_origin import LUA
+from tianlu_mesher.resources.socket_address import SocketAddress
+from tianlu_mesher.resources.upstream_tls import (
+    UpstreamTls,
+    endpoint_metadata,
+    transport_socket_match,
+)
 from tianlu_mesher.routing.ir import UpstreamProtocol
 from tianlu_mesher.routing.role import Role
 
@@ -64,39 +70,20 @@ _HOST: Final = {"skip_xff_append": True}
 
 
 @dataclass(frozen=True, slots=True)
-class SocketAddress:
-    """Where to listen or connect: a host and port, or a unix socket (`path` set)."""
-
-    host: str = ""
-    port: int = 0
-    path: str = ""
-
-    def __str__(self) -> str:
-        if self.path:
-            return f"unix:{self.path}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-    def wire(self) -> dict[str, Any]:
-        """Return the address as Envoy's Address."""
-        if self.path:
-            return {"pipe": {"path": self.path}}
-        return {"socket_address": {"address": self.host, "port_value": self.port}}
-
-
-@dataclass(frozen=True, slots=True)
 class StaticCluster:
     """An Envoy cluster whose addresses are known at the start. Host names are resolved by Envoy.
 
     Attributes:
         ready_path: asked of each address, if there are several: only those that answer 200 are
             used, or all of them while none does. "" asks nothing.
+        tls: how those of the addresses that speak TLS are spoken to.
     """
 
     name: str
     protocol: UpstreamProtocol
     addresses: tuple[SocketAddress, ...]
     ready_path: str = ""
+    tls: tuple[UpstreamTls, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +159,15 @@ def _xds_service() -> dict[str, Any]:
 
 
 def _static_cluster(spec: StaticCluster) -> Message:
-    names = any(not address.path and not _numeric(address.host) for address in spec.addresses)
-    endpoints = [{"endpoint": {"address": each.wire()}} for each in spec.addresses]
+    names = any(not address.path and not address.numeric for address in spec.addresses)
+    secured = {each.address: each for each in spec.tls}
+    endpoints = [
+        {"endpoint": {"address": each.wire()}, **endpoint_metadata(secured.get(each))}
+        for each in spec.addresses
+    ]
     optional: dict[str, Any] = {}
+    if spec.tls:
+        optional["transport_socket_matches"] = [transport_socket_match(each) for each in spec.tls]
     if len(spec.addresses) > 1:
         optional["outlier_detection"] = OUTLIER_DETECTION
         if spec.ready_path:
@@ -214,10 +207,6 @@ def _health_check(spec: StaticCluster) -> dict[str, Any]:
             "codec_client_type": "HTTP2" if http2 else "HTTP1",
         },
     }
-
-
-def _numeric(host: str) -> bool:
-    return ":" in host or host.replace(".", "").isdigit()
 
 
 def _listener(role: Role, listen: SocketAddress) -> dict[str, Any]:
