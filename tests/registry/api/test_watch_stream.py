@@ -25,6 +25,7 @@ from tianlu_registry.api import etcd_watch_wire
 from tianlu_registry.api.etcd_watch import WatchServicer
 from tianlu_registry.api.etcd_watch_wire import GrpcWatchWire, split_events
 from tianlu_registry.api.grpc_asgi.frames import FrameBuffer
+from tianlu_registry.api.watch_backlog import WatchBacklog
 from tianlu_registry.errors import Compacted, Stopped
 from tianlu_registry.mvcc.types import WatchBatch
 
@@ -41,8 +42,10 @@ def event(revision: int, value: bytes) -> Event:
 class Stream:
     """A client's side of one stream, with a connection that can be stalled."""
 
-    def __init__(self, store: FakeStore, **options: Any) -> None:
-        self.servicer = WatchServicer(store, **options)
+    def __init__(
+        self, store: FakeStore, *, servicer: WatchServicer | None = None, **options: Any
+    ) -> None:
+        self.servicer = servicer or WatchServicer(store, **options)
         self.responses: list[WatchResponse] = []
         self.unsent: list[asyncio.Future[None]] = []
         self.stalled = False
@@ -107,7 +110,7 @@ def store() -> FakeStore:
 
 async def test_requests_wait_while_the_backlog_is_full(store: FakeStore) -> None:
     """Answers to requests are bounded too: a client that asks and never reads costs a bound."""
-    stream = Stream(store, backlog_bytes_max=100)
+    stream = Stream(store, backlog=WatchBacklog(stream_bytes_max=100))
     stream.stalled = True
     progress = WatchRequest(progress_request=WatchProgressRequest())
     for _ in range(50):
@@ -221,7 +224,7 @@ async def test_an_ended_stream_leaves_nothing_to_the_cycle_collector(store: Fake
 
 
 async def test_backlog_is_bounded_and_resumed(store: FakeStore) -> None:
-    stream = Stream(store, backlog_bytes_max=1000)
+    stream = Stream(store, backlog=WatchBacklog(stream_bytes_max=1000))
     await stream.create()
     await stream.create()
     stream.stalled = True
@@ -236,7 +239,7 @@ async def test_backlog_is_bounded_and_resumed(store: FakeStore) -> None:
 
 
 async def test_a_watch_refused_while_it_is_made_is_resumed(store: FakeStore) -> None:
-    stream = Stream(store, backlog_bytes_max=10)
+    stream = Stream(store, backlog=WatchBacklog(stream_bytes_max=10))
     stream.stalled = True
     answers: list[bool] = []
     store.on_watch = lambda watcher: answers.append(watcher.sink.deliver(batch(10)))
@@ -379,3 +382,73 @@ async def test_a_stopping_servicer_takes_no_new_stream(store: FakeStore) -> None
             stream._iterate(), GrpcWatchWire(store.header), stream._write, stream
         )
     await stream.end()
+
+
+async def test_the_largest_laggards_make_room_for_the_others(store: FakeStore) -> None:
+    """All streams together have a bound; who takes what he is sent notices nothing of it."""
+    total, biggest = 64_000, 700
+    backlog = WatchBacklog(total, 8_000)
+    servicer = WatchServicer(store, backlog=backlog)
+    streams = [Stream(store, servicer=servicer) for _ in range(40)]
+    stalled = streams[1:]
+    for stream in streams:
+        await stream.create()
+    for stream in stalled:
+        stream.stalled = True
+    for revision in range(11, 120):
+        taken = store.publish(batch(revision, b"x" * 600))
+        assert taken[0]
+        assert backlog.bytes <= total + biggest
+        await settle()
+    assert not any(taken[1:])
+    assert servicer.streams_behind == len(stalled)
+    left = [len(stream.unsent) for stream in stalled]
+    assert max(left) - min(left) <= 1  # nobody was favoured
+    # Their connections wake up, and they go on from history.
+    for stream in stalled:
+        stream.stalled = False
+        for future in stream.unsent:
+            future.set_result(None)
+    await settle()
+    assert (backlog.bytes, servicer.streams_behind) == (0, 0)
+    assert [watcher.resumed for watcher in store.watchers] == [0] + [1] * len(stalled)
+    for stream in streams:
+        await stream.end()
+
+
+async def test_who_has_nothing_unsent_is_told_when_others_have_made_room(store: FakeStore) -> None:
+    backlog = WatchBacklog(1_000, 1_000)
+    servicer = WatchServicer(store, backlog=backlog)
+    big, small = (Stream(store, servicer=servicer) for _ in range(2))
+    await big.create()
+    await small.create()
+    big.stalled = True
+    assert store.publish(batch(11, b"x" * 2_000)) == [True, False]
+    await settle()
+    assert backlog.waiting == 1
+    # What it asks for waits as well.
+    assert await small.create() == []
+    for future in big.unsent:
+        future.set_result(None)
+    await settle()
+    assert (store.watchers[1].resumed, backlog.waiting) == (1, 0)
+    assert small.responses[-1].created
+    await big.end()
+    await small.end()
+
+
+async def test_what_a_gone_connection_held_is_held_no_more(store: FakeStore) -> None:
+    backlog = WatchBacklog(1_000, 1_000)
+    servicer = WatchServicer(store, backlog=backlog)
+    big, small = (Stream(store, servicer=servicer) for _ in range(2))
+    await big.create()
+    await small.create()
+    big.stalled = True
+    store.publish(batch(11, b"x" * 2_000))
+    await big.end()
+    assert backlog.bytes == 0
+    assert store.watchers[1].resumed == 1
+    big.unsent[0].set_exception(OSError("gone"))
+    await settle()
+    assert backlog.bytes == 0
+    await small.end()

@@ -1,10 +1,11 @@
 """etcdserverpb.Watch: many watches on one stream, bounded.
 
 Backlog. Nothing is queued here: a response goes to the connection at once, and what the connection
-has not yet taken is counted. Beyond `backlog_bytes_max` on one stream a batch is refused, the
-store keeps only that watcher's revision, and when half of the backlog has gone the watcher goes on
-from history. What the client asks for waits too while the backlog is full, so its answers are
-bounded alike. So a slow client costs a bound, and sees every event all the same.
+has not yet taken is counted. Beyond what `WatchBacklog` allows to one stream a batch is refused,
+the store keeps only that watcher's revision, and when half of the backlog has gone the watcher goes
+on from history. What the client asks for waits too while the backlog is full, so its answers are
+bounded alike. So a slow client costs a bound, all of them together another, and each sees every
+event all the same.
 
 Promises, in this order on the wire for each watch: `created`; its events, each revision once,
 ascending; `canceled`, if it is. A progress response of revision R comes behind every event up to R.
@@ -30,6 +31,7 @@ from tianlu._proto.etcd.rpc_pb2 import (
 from tianlu_registry.api.errors import error_status
 from tianlu_registry.api.etcd_watch_wire import GrpcWatchWire, WatchWire
 from tianlu_registry.api.grpc_asgi import RpcContext
+from tianlu_registry.api.watch_backlog import WatchBacklog
 from tianlu_registry.engine.store import Store
 from tianlu_registry.errors import (
     AuthOldRevision,
@@ -48,7 +50,6 @@ _log = logging.getLogger(__name__)
 INVALID_WATCH_ID = -1
 """The id of a watch that was never made, and of a progress response for all of a stream's."""
 
-BACKLOG_BYTES_MAX = 512 * 1024
 PROGRESS_INTERVAL_SECONDS = 600.0
 
 _FIRST_KEY = b"\0"
@@ -82,7 +83,7 @@ class WatchServicer:
         store: what is watched.
         progress_interval_seconds: silence after which a watch with `progress_notify` is told how
             far it is; up to a tenth is added, so that not all are told at once.
-        backlog_bytes_max: bound for each stream, see the module's text.
+        backlog: what streams may leave unsent.
         check: raises why the caller may not watch this; None if everybody may everything.
     """
 
@@ -91,13 +92,13 @@ class WatchServicer:
         store: Store,
         *,
         progress_interval_seconds: float = PROGRESS_INTERVAL_SECONDS,
-        backlog_bytes_max: int = BACKLOG_BYTES_MAX,
+        backlog: WatchBacklog | None = None,
         check: Callable[[WatchSpec], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._check = check
         self._progress_interval_seconds = progress_interval_seconds
-        self._backlog_bytes_max = backlog_bytes_max
+        self.backlog: Final = backlog or WatchBacklog()
         self._streams: set[WatchStream] = set()
         self._stopped = False
 
@@ -105,6 +106,11 @@ class WatchServicer:
     def streams(self) -> int:
         """How many streams are open."""
         return len(self._streams)
+
+    @property
+    def streams_behind(self) -> int:
+        """How many of them have watches that wait for room."""
+        return sum(stream.is_behind for stream in self._streams)
 
     @property
     def watchers(self) -> int:
@@ -137,7 +143,7 @@ class WatchServicer:
             write,
             call,
             self._progress_interval_seconds * (1 + random.uniform(0, _JITTER)),  # noqa: S311
-            self._backlog_bytes_max,
+            self.backlog,
         )
         self._streams.add(stream)
         try:
@@ -203,17 +209,18 @@ class WatchStream:
         write: Callable[[bytes], asyncio.Future[None]],
         call: CallControl,
         progress_interval_seconds: float,
-        backlog_bytes_max: int,
+        backlog: WatchBacklog,
     ) -> None:
         self._store = store
         self._wire = wire
         self._write_bytes = write
         self._call = call
         self._progress_interval_seconds = progress_interval_seconds
-        self._backlog_bytes_max = backlog_bytes_max
+        self._backlog = backlog
         self._watches: dict[int, _Watch] = {}
         self._refused: dict[_Watch, None] = {}
         self._unsent_bytes = 0
+        self._closed = False
         self._room: asyncio.Future[None] | None = None  # who waits for room
         self._next_id = 0
         self._progress_timer: asyncio.TimerHandle | None = None
@@ -221,10 +228,16 @@ class WatchStream:
     def __len__(self) -> int:
         return len(self._watches)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether watches of this stream wait for room."""
+        return bool(self._refused)
+
     async def room(self) -> None:
         """Wait while the backlog is full."""
-        while self._unsent_bytes >= self._backlog_bytes_max:
+        while self._unsent_bytes >= self._backlog.stream_limit:
             self._room = asyncio.get_running_loop().create_future()
+            self._wait_for_others()
             await self._room
 
     def handle(self, request: WatchRequest, refusal: str | None = None) -> None:
@@ -247,6 +260,10 @@ class WatchStream:
 
     def close(self) -> None:
         """End all watches; nothing is written any more."""
+        self._backlog.forget(self)
+        # What the connection holds goes with it, whether it says so or not.
+        self._backlog.remove(self._unsent_bytes)
+        self._closed = True
         if self._progress_timer is not None:
             self._progress_timer.cancel()
         for watch in self._watches.values():
@@ -316,8 +333,9 @@ class WatchStream:
 
     def deliver(self, watch: _Watch, batch: WatchBatch) -> bool:
         """Send a batch, or refuse it while the stream's backlog is full."""
-        if self._unsent_bytes >= self._backlog_bytes_max:
+        if self._unsent_bytes >= self._backlog.stream_limit:
             self._refused[watch] = None
+            self._wait_for_others()
             return False
         watch.quiet = False
         self._write(self._wire.batch(batch, watch.watch_id, fragment=watch.fragment))
@@ -363,7 +381,7 @@ class WatchStream:
         """Tell each watch that asked for it and had no events since the last time."""
         for watch in self._watches.values():
             if watch.progress_notify and watch.watcher is not None:
-                if watch.quiet and self._unsent_bytes < self._backlog_bytes_max:
+                if watch.quiet and self._unsent_bytes < self._backlog.stream_limit:
                     self._respond(watch.watch_id, revision=watch.watcher.synced_revision)
                 watch.quiet = True
         self._schedule_progress()
@@ -396,22 +414,42 @@ class WatchStream:
 
     def _write(self, data: bytes) -> None:
         self._unsent_bytes += len(data)
+        self._backlog.add(len(data))
         self._write_bytes(data).add_done_callback(partial(self._written, len(data)))
 
     def _written(self, size: int, future: asyncio.Future[None]) -> None:
+        if self._closed:
+            if not future.cancelled():
+                future.exception()  # seen
+            return
         self._unsent_bytes -= size
+        self._backlog.remove(size)
         if future.cancelled() or future.exception() is not None:
             self._call.disconnected()
             return
+        self.on_room()
+
+    def on_room(self) -> None:
+        """Go on with what waited, as far as there is room."""
         if self._refused:
             self._resume_if_room()
-        if self._room is not None and self._unsent_bytes < self._backlog_bytes_max:
-            room, self._room = self._room, None
-            if not room.done():
-                room.set_result(None)
+        if self._room is not None:
+            if self._unsent_bytes < self._backlog.stream_limit:
+                room, self._room = self._room, None
+                if not room.done():
+                    room.set_result(None)
+            else:
+                self._wait_for_others()
+
+    def _wait_for_others(self) -> None:
+        """Ask to be told of room, if this stream's own connection will tell nothing."""
+        if self._unsent_bytes == 0:
+            self._backlog.wait(self)
 
     def _resume_if_room(self) -> None:
-        if self._unsent_bytes > self._backlog_bytes_max // 2:
+        limit = self._backlog.stream_limit
+        if self._unsent_bytes > limit // 2 or limit == 0:
+            self._wait_for_others()
             return
         refused, self._refused = self._refused, {}
         for watch in refused:

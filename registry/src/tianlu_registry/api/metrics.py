@@ -141,6 +141,16 @@ class ApiCollector(Collector):
         yield GaugeMetricFamily(
             "etcd_debugging_mvcc_watcher_total", "Watches open.", value=self._watch.watchers
         )
+        yield GaugeMetricFamily(
+            "tianlu_registry_watch_backlog_bytes",
+            "What watch streams have written and their connections have not taken.",
+            value=self._watch.backlog.bytes,
+        )
+        yield GaugeMetricFamily(
+            "tianlu_registry_watch_streams_behind",
+            "Watch streams with watches that wait for room, to go on from history then.",
+            value=self._watch.streams_behind,
+        )
         yield self._health_checks()
 
     def _health_checks(self) -> Metric:

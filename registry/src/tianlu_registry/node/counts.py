@@ -21,5 +21,6 @@ class NodeCounts:
     leader_changes: int
     keys: int
     leases: int
+    watches_slow: int
     auto_compactions: int
     auto_compactions_failed: int

@@ -97,6 +97,11 @@ def _gauges(counts: NodeCounts) -> tuple[tuple[str, str, float], ...]:
         ),
         ("etcd_debugging_mvcc_keys_total", "Keys that have a value.", counts.keys),
         ("tianlu_registry_node_leases", "Leases.", counts.leases),
+        (
+            "etcd_debugging_mvcc_slow_watcher_total",
+            "Watches that are behind: they wait for room, or read history.",
+            counts.watches_slow,
+        ),
     )
 
 

@@ -385,6 +385,7 @@ class Node:
             leader_changes=self._role.changes,
             keys=self.machine.mvcc.key_count,
             leases=len(self.machine.lessor),
+            watches_slow=self.machine.hub.slow_count,
             auto_compactions=self._auto_compactor.done_count,
             auto_compactions_failed=self._auto_compactor.failed_count,
         )
