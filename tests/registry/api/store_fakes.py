@@ -49,6 +49,9 @@ class FakeStore:
             raise self.error
         return RangeResponse(header=self.header())
 
+    async def range_encoded(self, request: Any) -> bytes:
+        return (await self.range(request)).SerializeToString()
+
     def watch(self, spec: WatchSpec, sink: WatchSink) -> FakeWatcher:
         if self.watch_error is not None:
             raise self.watch_error

@@ -92,12 +92,14 @@ FOR_ANN: list[Act] = [
     lambda to: _watch(to, WatchSpec(b"r/", b"r0")),
     lambda to: _status(to),
     lambda to: to.cluster.alarm(pb.AlarmRequest()),
+    lambda to: to.store.range_encoded(SERIALIZABLE),
     lambda to: to.administration.roles_of("ann"),
     lambda to: to.administration.permissions_of("role"),
 ]
 FOR_ROOT: list[Act] = [
     lambda to: to.store.put(pb.PutRequest(key=b"r/a")),
     lambda to: to.store.range(pb.RangeRequest(key=b"w/a")),
+    lambda to: to.store.range_encoded(pb.RangeRequest(key=b"w/a")),
     lambda to: to.store.range(pb.RangeRequest(key=b"r/", range_end=b"\0")),
     lambda to: to.store.delete_range(pb.DeleteRangeRequest(key=b"r/a")),
     lambda to: to.store.txn(pb.TxnRequest(compare=[pb.Compare(key=b"w/a")])),

@@ -16,6 +16,7 @@ from tianlu._proto.etcd.rpc_pb2 import (
     LeaseGrantRequest,
     LeaseTimeToLiveRequest,
     RangeRequest,
+    RangeResponse,
 )
 from tianlu_registry.engine.embedded import EmbeddedNode
 from tianlu_registry.errors import Broken, Corrupt, InvalidSortOption, Stopped
@@ -117,3 +118,18 @@ async def test_headers_name_the_member(node: EmbeddedNode) -> None:
     assert answer.header.member_id == 0x8E9E05C52164694D
     assert answer.header.raft_term == 1
     assert answer.header == node.store.header()
+
+
+@pytest.mark.parametrize("order", [RangeRequest.NONE, RangeRequest.DESCEND])
+async def test_a_range_is_the_same_encoded(
+    node: EmbeddedNode, order: RangeRequest.SortOrder
+) -> None:
+    for number in range(3):
+        await put(node.store, b"k%d" % number)
+    request = RangeRequest(key=b"k", range_end=b"l", sort_order=order)
+    answer = await node.store.range(request)
+    assert answer.count == 3
+    assert await node.store.range_encoded(request) == answer.SerializeToString()
+    await put(node.store, b"other")
+    again = RangeResponse.FromString(await node.store.range_encoded(request))
+    assert again.header.revision == answer.header.revision + 1

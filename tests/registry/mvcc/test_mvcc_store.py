@@ -50,6 +50,47 @@ def test_limit_more_and_count(fixture: StoreFixture) -> None:
         assert (len(response.kvs), response.more, response.count) == (limit or 4, more, 4)
 
 
+@pytest.mark.parametrize(
+    "request_", [
+        RangeRequest(key=b"k1"),
+        RangeRequest(key=b"none"),
+        RangeRequest(key=b"k1", revision=3, count_only=True),
+        RangeRequest(key=b"k", range_end=b"l"),
+        RangeRequest(key=b"k", range_end=b"l", limit=2),
+        RangeRequest(key=b"k", range_end=b"l", limit=4),
+        RangeRequest(key=b"k", range_end=b"l", revision=4),
+        RangeRequest(key=b"k", range_end=b"l", count_only=True),
+        RangeRequest(key=b"x", range_end=b"y"),
+        RangeRequest(key=b"k", range_end=b"\0", serializable=True),
+    ],
+    ids=lambda request: str(request).replace("\n", " "),
+)  # fmt: skip
+def test_a_plain_range_is_the_same_encoded(fixture: StoreFixture, request_: RangeRequest) -> None:
+    for number in range(4):
+        fixture.put(b"k%d" % number, b"v" * 3_000 if number == 2 else b"v")
+    encoded = fixture.store.range_encoded(request_)
+    assert encoded is not None
+    answer = fixture.store.range(request_)
+    answer.ClearField("header")
+    assert encoded == answer.SerializeToString()
+
+
+def test_what_has_to_be_built_is_not_there_encoded(fixture: StoreFixture) -> None:
+    for request in (
+        RangeRequest(key=b"k", keys_only=True),
+        RangeRequest(key=b"k", range_end=b"l", sort_order=RangeRequest.DESCEND),
+        RangeRequest(key=b"k", range_end=b"l", sort_target=RangeRequest.MOD),
+        RangeRequest(key=b"k", min_mod_revision=2),
+    ):
+        assert fixture.store.range_encoded(request) is None
+    for revision, error in ((9, FutureRevision), (1, Compacted)):
+        fixture.put(b"k")
+        if error is Compacted:
+            fixture.store.compact(2)
+        with pytest.raises(error):
+            fixture.store.range_encoded(RangeRequest(key=b"k", revision=revision))
+
+
 def test_an_unsorted_limit_cuts_before_sorting_by_target(fixture: StoreFixture) -> None:
     """etcd sorts by a target without an order only what the limit, plus one, let through."""
     for key, value in ((b"a", b"3"), (b"b", b"2"), (b"c", b"1")):

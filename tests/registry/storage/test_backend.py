@@ -79,6 +79,27 @@ def test_the_loop_reads_and_writes_while_a_commit_runs(backend: LmdbBackend) -> 
     assert backend.pending_ops == 2
 
 
+def test_many_values_are_found_in_every_layer(backend: LmdbBackend) -> None:
+    wanted = [key_of(number) for number in (4, 1, 5, 2, 3)]
+    values = [b"%d" % number for number in (4, 1, 5, 2, 3)]
+    for number in (1, 2, 3):
+        backend.put(key_of(number), b"%d" % number)
+    backend.commit(1, 1)
+    assert backend.get_many(wanted[-2:]) == values[-2:]
+    backend.put(key_of(4), b"4")
+    batch = backend.freeze(2, 1)
+    backend.put(key_of(5), b"5")
+    assert backend.get_many(wanted) == values
+    backend.delete(key_of(2))  # LMDB has it still
+    with pytest.raises(Corrupt, match=key_of(2).hex()):
+        backend.get_many(wanted)
+    backend.write(batch)
+    backend.finish(batch)
+    backend.commit(3, 1)
+    with pytest.raises(Corrupt, match=key_of(2).hex()):
+        backend.get_many(wanted)
+
+
 def test_one_commit_at_a_time(backend: LmdbBackend) -> None:
     batch = backend.freeze(1, 1)
     assert backend.is_committing

@@ -22,6 +22,7 @@ from tianlu._proto.etcd.v3lock_pb2 import DESCRIPTOR as LOCK
 from tianlu_registry.api.grpc_asgi import GrpcApp, RpcContext, RpcError, StatusCode
 from tianlu_registry.api.grpc_asgi.asgi import Receive
 from tianlu_registry.api.grpc_asgi.dispatch import Method
+from tianlu_registry.api.grpc_asgi.encoded import EncodedMessage
 from tianlu_registry.api.http import ClientGone, HttpRequest, HttpResponse, HttpRouter
 from tianlu_registry.api.json_decode import decode_json
 
@@ -106,6 +107,7 @@ class _UnaryRoute:
         self._body_bytes_max = grpc.request_bytes_max * parts // whole
         self._path = f"/{descriptor.containing_service.full_name}/{descriptor.name}"
         self._request_class: type[Message] = GetMessageClass(descriptor.input_type)
+        self._response_class: type[Message] = GetMessageClass(descriptor.output_type)
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
         message = decode_json(await request.body(self._body_bytes_max), self._request_class)
@@ -123,7 +125,7 @@ class _UnaryRoute:
         context.attach()
         sweeper.add(context, receive)
         try:
-            response: Message = await method.handler(message, context)
+            response: Message | EncodedMessage = await method.handler(message, context)
         except asyncio.CancelledError:
             if context.expired:
                 raise RpcError(StatusCode.DEADLINE_EXCEEDED, "context deadline exceeded") from None
@@ -133,6 +135,8 @@ class _UnaryRoute:
         finally:
             context.detach()
             sweeper.discard(context)
+        if isinstance(response, EncodedMessage):
+            return self._response_class.FromString(response.data)
         return response
 
 

@@ -13,12 +13,12 @@ from tianlu._proto.etcd.rpc_pb2 import (
     PutRequest,
     PutResponse,
     RangeRequest,
-    RangeResponse,
     RangeStreamResponse,
     TxnRequest,
     TxnResponse,
 )
 from tianlu_registry.api.grpc_asgi import RpcContext, RpcError, StatusCode
+from tianlu_registry.api.grpc_asgi.encoded import EncodedMessage
 from tianlu_registry.engine.store import Store
 from tianlu_registry.mvcc import check_range, has_revision_filters
 
@@ -29,8 +29,8 @@ class KvServicer:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def Range(self, request: RangeRequest, context: RpcContext) -> RangeResponse:  # noqa: N802
-        return await self._store.range(request)
+    async def Range(self, request: RangeRequest, context: RpcContext) -> EncodedMessage:  # noqa: N802
+        return EncodedMessage(await self._store.range_encoded(request))
 
     async def RangeStream(  # noqa: N802
         self, request: RangeRequest, context: RpcContext

@@ -72,6 +72,14 @@ class GuardedStore:
         self._guard.still_holds(claim)
         return response
 
+    async def range_encoded(self, request: RangeRequest) -> bytes:
+        if not self._guard.enabled:
+            return await self._store.range_encoded(request)
+        claim = await self._guard.require(partial(self._checker.range, request=request))
+        encoded = await self._store.range_encoded(request)
+        self._guard.still_holds(claim)
+        return encoded
+
     async def range_stream(self, request: RangeRequest) -> AsyncGenerator[RangeResponse, None]:
         claim = None
         if self._guard.enabled:

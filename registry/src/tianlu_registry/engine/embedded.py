@@ -91,6 +91,20 @@ class EmbeddedStore:
         self._machine.complete(response.header)
         return response
 
+    async def range_encoded(self, request: RangeRequest) -> bytes:
+        check_range(request)
+        if not request.serializable:
+            await self._node.read()
+        return self._read(self._encoded, request)
+
+    def _encoded(self, request: RangeRequest) -> bytes:
+        body = self._mvcc.range_encoded(request)
+        if body is not None:
+            return self._machine.encoded_header() + body
+        response = self._mvcc.range(request)
+        self._machine.complete(response.header)
+        return response.SerializeToString()
+
     def range_stream(self, request: RangeRequest) -> AsyncGenerator[RangeResponse, None]:
         check_range(request)
         return pieces(request, self._range_piece)

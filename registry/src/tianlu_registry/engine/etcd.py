@@ -171,6 +171,9 @@ class EtcdStore:
     async def range(self, request: RangeRequest) -> RangeResponse:
         return await self.call(_RANGE, request)
 
+    async def range_encoded(self, request: RangeRequest) -> bytes:
+        return (await self.range(request)).SerializeToString()
+
     def range_stream(self, request: RangeRequest) -> AsyncGenerator[RangeResponse, None]:
         # Of ranges, because etcd has streams of its own since 3.7 only.
         return pieces(request, self.range)

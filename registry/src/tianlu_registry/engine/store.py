@@ -78,6 +78,10 @@ class Store(Protocol):
         """Read keys; linearizable unless `serializable` is set."""
         ...
 
+    async def range_encoded(self, request: RangeRequest) -> bytes:
+        """Like `range`, for who only passes the answer on: the RangeResponse, encoded."""
+        ...
+
     def range_stream(self, request: RangeRequest) -> AsyncGenerator[RangeResponse, None]:
         """Read keys in pieces of about 1 MiB: see `engine.range_stream.pieces`.
 

@@ -136,7 +136,11 @@ class KeyIndex:
         count = max(end - start, 0)
         if limit and limit < count:
             end = start + limit
-        return [self.latest(found) for found in live.islice(start, end)], count
+        entries = map(self._entries.__getitem__, live.islice(start, end))
+        # `latest` of a key that has a value, without a call for each.
+        return [
+            entry.revisions[-1] if isinstance(entry, KeyHistory) else entry for entry in entries
+        ], count
 
     def range_at(
         self, key: bytes, range_end: bytes, main: int, limit: int

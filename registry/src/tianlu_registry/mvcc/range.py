@@ -12,10 +12,13 @@ from tianlu._proto.etcd.rpc_pb2 import RangeRequest, RangeResponse
 from tianlu_registry.errors import Compacted, Corrupt, FutureRevision
 from tianlu_registry.mvcc.key_index import KeyIndex
 from tianlu_registry.mvcc.protocols import RevisionBackend
-from tianlu_registry.mvcc.record import kv_field, kv_fields
-from tianlu_registry.mvcc.revision import revision_key
+from tianlu_registry.mvcc.record import kv_field, kv_fields, varint
+from tianlu_registry.mvcc.revision import REVISION_KEY_BYTES, revision_key
 
-_COUNT_IS_ONE = b"\x20\x01"  # RangeResponse.count = 4
+# Fields of RangeResponse.
+_MORE = b"\x18\x01"  # more = 3: true
+_COUNT = b"\x20"  # count = 4
+_COUNT_IS_ONE = b"\x20\x01"
 
 _SORT_KEYS: dict[int, Callable[[KeyValue], int | bytes]] = {
     RangeRequest.KEY: lambda kv: kv.key,
@@ -67,18 +70,23 @@ class Reader:
             FutureRevision, Compacted: the request's revision is out of reach. Nothing was filled
             in.
         """
-        at = request.revision
-        if at > current:
-            raise FutureRevision
-        if at <= 0:
-            at = current
-        if at < compact_revision:
-            raise Compacted(compact_revision=compact_revision)
-        if request.range_end:
+        at = _revision_read(request, current, compact_revision)
+        if is_plain(request):
+            into.MergeFromString(self._plain(request, at, current))
+        elif request.range_end:
             self._answer_many(request, into, at, current)
         else:
             self._answer_one(request, into, at, current)
         into.header.revision = current
+
+    def plain_answer(self, request: RangeRequest, current: int, compact_revision: int) -> bytes:
+        """Return the encoded answer to a request that `is_plain`, apart from its header: the stored
+        records as they are, so that nothing is parsed or built for a key.
+
+        Raises:
+            FutureRevision, Compacted: as `answer`.
+        """
+        return self._plain(request, _revision_read(request, current, compact_revision), current)
 
     def piece(self, request: RangeRequest, current: int, compact_revision: int) -> RangeResponse:
         """Answer a range in key order with a limit like `answer`, but without a count: in time
@@ -101,20 +109,38 @@ class Reader:
         into.header.revision = current
         return into
 
-    def _answer_one(
-        self, request: RangeRequest, into: RangeResponse, at: int, current: int
-    ) -> None:
+    def _plain(self, request: RangeRequest, at: int, current: int) -> bytes:
+        if not request.range_end:
+            return self._plain_one(request, at, current)
+        limit = max(request.limit, 0)
+        # One more than asked for tells whether there is more.
+        fetch = 1 if request.count_only else limit + 1 if limit else 0
+        revisions, count = self._revisions(request, at, current, fetch)
+        counted = _COUNT + varint(count) if count else b""
+        if request.count_only:
+            return counted
+        if not limit or count <= limit:
+            return kv_fields(self._records(revisions)) + counted
+        return kv_fields(self._records(revisions[:limit])) + _MORE + counted
+
+    def _plain_one(self, request: RangeRequest, at: int, current: int) -> bytes:
         key = request.key
         packed = self._index.latest(key) if at == current else self._index.at(key, at)
         if not packed:
-            return
+            return b""
         if request.count_only:
-            into.count = 1
-            return
+            return _COUNT_IS_ONE
         record = self._backend.get(revision_key(packed))
         if record is None:
             raise Corrupt(f"{Corrupt.text}: the record of revision {packed:024x} is missing")
-        into.MergeFromString(kv_field(record) + _COUNT_IS_ONE)
+        return kv_field(record) + _COUNT_IS_ONE
+
+    def _answer_one(
+        self, request: RangeRequest, into: RangeResponse, at: int, current: int
+    ) -> None:
+        into.MergeFromString(self._plain_one(request, at, current))
+        if not into.kvs:
+            return
         if request.keys_only:
             into.kvs[0].ClearField("value")
         if has_revision_filters(request):
@@ -123,32 +149,58 @@ class Reader:
     def _answer_many(
         self, request: RangeRequest, into: RangeResponse, at: int, current: int
     ) -> None:
-        limit = max(request.limit, 0)
-        needs_all = has_revision_filters(request) or request.sort_order != RangeRequest.NONE
-        # One more than asked for tells whether there is more.
-        fetch = 0 if needs_all or not limit else limit + 1
-        if request.count_only:
-            fetch = 1
-        index = self._index
-        if at == current:
-            revisions, count = index.live_range(request.key, request.range_end, fetch)
+        if not _is_arranged(request):  # it is keys_only
+            into.MergeFromString(self._plain(request, at, current))
         else:
-            revisions, count = index.range_at(request.key, request.range_end, at, fetch)
-        into.count = count
-        if request.count_only:
-            return
-        if needs_all or request.sort_target != RangeRequest.KEY:
-            _fill_arranged(into, kv_fields(self._records(revisions)), request, limit)
-        else:
-            into.more = bool(limit) and count > limit
-            into.MergeFromString(
-                kv_fields(self._records(revisions[:limit] if limit else revisions))
-            )
+            # As etcd: a target without an order sorts the first keys, not all.
+            limit = max(request.limit, 0)
+            needs_all = has_revision_filters(request) or request.sort_order != RangeRequest.NONE
+            fetch = 1 if request.count_only else limit + 1 if limit and not needs_all else 0
+            revisions, into.count = self._revisions(request, at, current, fetch)
+            if request.count_only:
+                return
+            encoded = kv_fields(self._records(revisions))
+            _fill_arranged(into, encoded, request, limit)
         if request.keys_only:
             _clear_values(into)
 
+    def _revisions(
+        self, request: RangeRequest, at: int, current: int, fetch: int
+    ) -> tuple[list[int], int]:
+        """Return the revisions of a range's values, `fetch` of them (0: all), and their count."""
+        if at == current:
+            return self._index.live_range(request.key, request.range_end, fetch)
+        return self._index.range_at(request.key, request.range_end, at, fetch)
+
     def _records(self, revisions: list[int]) -> list[bytes]:
-        return self._backend.get_many([revision_key(packed) for packed in revisions])
+        # `revision_key`, without a call for each.
+        keys = [packed.to_bytes(REVISION_KEY_BYTES, "big") for packed in revisions]
+        return self._backend.get_many(keys)
+
+
+def _revision_read(request: RangeRequest, current: int, compact_revision: int) -> int:
+    at = request.revision
+    if at > current:
+        raise FutureRevision
+    if at <= 0:
+        at = current
+    if at < compact_revision:
+        raise Compacted(compact_revision=compact_revision)
+    return at
+
+
+def is_plain(request: RangeRequest) -> bool:
+    """Whether the answer is stored records as they are, in key order."""
+    return not (request.keys_only or _is_arranged(request))
+
+
+def _is_arranged(request: RangeRequest) -> bool:
+    """Whether keys are to be filtered or sorted."""
+    return (
+        request.sort_order != RangeRequest.NONE
+        or request.sort_target != RangeRequest.KEY
+        or has_revision_filters(request)
+    )
 
 
 def _fill_arranged(into: RangeResponse, encoded: bytes, request: RangeRequest, limit: int) -> None:

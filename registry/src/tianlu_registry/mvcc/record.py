@@ -53,7 +53,16 @@ def _prev_kv_field(record: bytes) -> bytes:
 
 def kv_fields(records: Iterable[bytes]) -> bytes:
     """Return records as repeated fields 2, ready to parse as a RangeResponse."""
-    return b"".join(map(kv_field, records))
+    parts: list[bytes] = []
+    append = parts.append
+    for record in records:  # `kv_field`, without a call for each
+        length = len(record)
+        if length < _SHORT_LENGTHS:
+            append(_KV_HEADS[length])
+        else:
+            append(bytes((_KV,)) + varint(length))
+        append(record)
+    return b"".join(parts)
 
 
 def encode_put(

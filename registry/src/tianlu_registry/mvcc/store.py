@@ -24,7 +24,7 @@ from tianlu_registry.mvcc.apply import check_put_applies, execute_delete_range, 
 from tianlu_registry.mvcc.compaction import Compactor
 from tianlu_registry.mvcc.key_index import KeyIndex
 from tianlu_registry.mvcc.protocols import LeaseBook, RevisionBackend
-from tianlu_registry.mvcc.range import Reader
+from tianlu_registry.mvcc.range import Reader, is_plain
 from tianlu_registry.mvcc.record import key_of
 from tianlu_registry.mvcc.restore import Restored, rebuild
 from tianlu_registry.mvcc.revision import (
@@ -118,6 +118,17 @@ class MvccStore:
         response = RangeResponse()
         self._reader.answer(request, response, self._revision, self._compactor.revision)
         return response
+
+    def range_encoded(self, request: RangeRequest) -> bytes | None:
+        """Read keys like `range`, and return the encoded answer apart from its header; None for a
+        request whose answer has to be built.
+
+        Raises:
+            FutureRevision, Compacted: as `range`.
+        """
+        if not is_plain(request):
+            return None
+        return self._reader.plain_answer(request, self._revision, self._compactor.revision)
 
     def range_piece(self, request: RangeRequest) -> RangeResponse:
         """Read the first keys of a range: see `Reader.piece`.

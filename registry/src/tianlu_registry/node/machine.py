@@ -41,6 +41,7 @@ from tianlu_registry.auth.commands import AuthRequest
 from tianlu_registry.auth.envelope import Claimed
 from tianlu_registry.lease import Lessor
 from tianlu_registry.mvcc import Change, MvccStore, WatchHub
+from tianlu_registry.mvcc.record import varint
 from tianlu_registry.mvcc.restore import Restored
 from tianlu_registry.mvcc.types import Clock
 from tianlu_registry.node.cluster_state import ClusterState
@@ -53,6 +54,8 @@ FREEZE_KEYS_MIN: Final = 50_000
 """With more keys restored than this, they are taken out of the sight of Python's garbage collector,
 which would otherwise look through all of them again and again: a pause of 130 ms at 200,000 keys
 of two revisions each."""
+
+_HEADER_FIELD: Final = b"\x0a"  # header = 1, in every answer
 
 
 class StateMachine:
@@ -90,6 +93,8 @@ class StateMachine:
         self.on_compacted: Callable[[], None] = _nothing
         self._identity = identity
         self.clock: Final = clock
+        self._encoded_header_at = (0, 0)
+        self._encoded_header = b""
         self._apply_of: dict[CommandKind, Callable[[Any], Any]] = {
             CommandKind.PUT: self._put,
             CommandKind.DELETE_RANGE: self._delete_range,
@@ -165,6 +170,15 @@ class StateMachine:
             revision=self.mvcc.revision,
             raft_term=self.term,
         )
+
+    def encoded_header(self) -> bytes:
+        """Return a header at the present revision as an answer's first field, encoded."""
+        at = (self.mvcc.revision, self.term)
+        if at != self._encoded_header_at:
+            header = self.header().SerializeToString()
+            self._encoded_header = _HEADER_FIELD + varint(len(header)) + header
+            self._encoded_header_at = at
+        return self._encoded_header
 
     def complete(self, header: ResponseHeader) -> None:
         """Fill in what the core left out of an answer's header: who answers, and in which term."""

@@ -133,9 +133,8 @@ class LmdbBackend:
             raise mapped(error) from error
 
     def get_many(self, keys: list[bytes]) -> list[bytes]:
-        get = self._revisions.get
         try:
-            values = [get(key) for key in keys]
+            values = self._revisions.get_many(keys)
         except lmdb.Error as error:
             raise mapped(error) from error
         if None in values:

@@ -77,6 +77,23 @@ class Table:
             return self._frozen[key]
         return cast("bytes | None", self._view.txn.get(key, None, self.db))
 
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        """Return the values at `keys`, in that order."""
+        active, frozen = self.active, self._frozen
+        if not active and not frozen:
+            pairs = self._get_stored(keys)
+            if len(pairs) == len(keys):
+                return [value for _, value in pairs]
+        else:
+            pairs = self._get_stored(
+                [key for key in keys if key not in active and key not in frozen]
+            )
+        stored = dict(pairs)
+        return [
+            active[key] if key in active else frozen[key] if key in frozen else stored.get(key)
+            for key in keys
+        ]
+
     def put(self, key: bytes, value: bytes) -> None:
         self.active[key] = value
         self.write_bytes += len(key) + len(value) + _ENTRY_BYTES
@@ -106,6 +123,11 @@ class Table:
         self.db = db
         self.active, self._frozen = {}, {}
         self.write_bytes = 0
+
+    def _get_stored(self, keys: list[bytes]) -> list[tuple[bytes, bytes]]:
+        """Return LMDB's (key, value) of those of the keys that it has, in their order."""
+        with self._view.txn.cursor(self.db) as cursor:
+            return cast("list[tuple[bytes, bytes]]", cursor.getmulti(keys))
 
     def _scan_stored(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         with self._view.txn.cursor(self.db) as cursor:
