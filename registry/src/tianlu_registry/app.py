@@ -45,6 +45,7 @@ from tianlu_registry.api.grpc_reflection import ReflectionServicer, reflection_s
 from tianlu_registry.api.health import HealthPages
 from tianlu_registry.api.http import HttpRequest, HttpResponse, HttpRouter, text_response
 from tianlu_registry.api.metrics import ApiCollector, MetricsPage, ServerCollector
+from tianlu_registry.api.web_access import WebAccess
 from tianlu_registry.audit.audited import audited
 from tianlu_registry.audit.running import Auditing, auditing
 from tianlu_registry.authn.caller import serving
@@ -139,7 +140,7 @@ class RegistryApp:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        set_up_logging(self._settings.log_level)
+        set_up_logging(self._settings.log_level, self._settings.log_format)
         try:
             async with AsyncExitStack() as stack:
                 self._apis = await self._start(stack)
@@ -206,7 +207,7 @@ class RegistryApp:
         store: Store = own if entrance is None else entrance.store
         cluster = engine.cluster if entrance is None else entrance.cluster
         version = importlib.metadata.version("tianlu-registry")
-        http = HttpRouter()
+        http = HttpRouter(WebAccess(frozenset(settings.cors), frozenset(settings.host_whitelist)))
         grpc = GrpcApp(
             error_status,
             fallback=http,

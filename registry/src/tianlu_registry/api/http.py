@@ -7,7 +7,6 @@ Errors have one shape everywhere, that of etcd's JSON gateway:
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,6 +19,7 @@ from google.protobuf.json_format import MessageToDict
 from tianlu_registry.api.errors import HTTP_STATUSES, error_status
 from tianlu_registry.api.grpc_asgi import REQUEST_BYTES_MAX, RpcError, StatusCode
 from tianlu_registry.api.grpc_asgi.asgi import AsgiApp, Receive, Scope, Send
+from tianlu_registry.api.web_access import Misdirected, WebAccess
 
 _log = logging.getLogger(__name__)
 
@@ -130,54 +130,15 @@ async def respond(send: Send, response: HttpResponse) -> None:
     await send({"type": "http.response.body", "body": response.body})
 
 
-def check_same_site(scope: Scope) -> None:
-    """Refuse what a browser sends on behalf of another site's page.
-
-    The JSON APIs ask for no credentials: without this, any page that somebody on this machine opens
-    could write to them. Such a page is told by its origin; one that has pointed its own name at
-    this machine (DNS rebinding) by the name, which is neither an IP address nor localhost. Who
-    comes over a Unix socket is the gateway, which knows its own names. Programs other than browsers
-    send neither header.
-    Source: W3C "Fetch Metadata Request Headers"; RFC 6454, section 7.
-
-    Raises:
-        RpcError: PERMISSION_DENIED.
-    """
-    headers = dict(scope["headers"])
-    origin = headers.get(b"origin", b"")
-    site = headers.get(b"sec-fetch-site", b"")
-    if not origin and not site:
-        return
-    host = headers.get(b"host", b"")
-    foreign = origin != b"" and origin.partition(b"://")[2] != host  # "null" is foreign too
-    client = scope.get("client")
-    over_tcp = client is not None and bool(client[0])
-    if foreign or site == b"cross-site" or (over_tcp and not _is_own_name(host)):
-        raise RpcError(
-            StatusCode.PERMISSION_DENIED,
-            "origin: this API does not answer pages of other sites; call it from its own origin "
-            "or from a program",
-        )
-
-
-def _is_own_name(authority: bytes) -> bool:
-    """Whether a Host header names an IP address or localhost, which nobody's DNS can point here."""
-    host = authority.decode("latin-1").lower()
-    if not host.endswith("]"):  # an IPv6 address without a port
-        host = host.rpartition(":")[0] or host
-    if host == "localhost":
-        return True
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
-
-
 class HttpRouter:
-    """Routes by path and method; other ASGI applications can be mounted under a prefix."""
+    """Routes by path and method; other ASGI applications can be mounted under a prefix.
 
-    def __init__(self) -> None:
+    Args:
+        access: whom it answers among browsers' pages.
+    """
+
+    def __init__(self, access: WebAccess | None = None) -> None:
+        self._access = access or WebAccess()
         self._routes: dict[str, dict[str, HttpHandler]] = {}
         self._streams: dict[tuple[str, str], AsgiApp] = {}
         self._mounts: dict[str, AsgiApp] = {}
@@ -195,10 +156,13 @@ class HttpRouter:
         self._mounts[prefix] = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        send = self._access.sending(scope, send)
         try:
-            check_same_site(scope)
+            self._access.check(scope)
             app = self._application(scope)
-            if app is not None:
+            if self._access.is_preflight(scope):
+                await respond(send, HttpResponse(200, b"", "text/plain; charset=utf-8"))
+            elif app is not None:
                 await app(scope, receive, send)
             else:
                 await respond(send, await self._answer(HttpRequest(scope, receive)))
@@ -246,7 +210,10 @@ class HttpRouter:
                     exc_info=error,
                 )
             status = RpcError(StatusCode.INTERNAL, f"internal error: {type(error).__name__}")
+        response = error_response(status)
+        if isinstance(error, Misdirected):
+            response = text_response(f"{error.message}\n", 421)
         try:
-            await respond(send, error_response(status))
+            await respond(send, response)
         except Exception as unsent:  # noqa: BLE001 - the answer had begun or the caller is gone
             _log.debug("error_unsent path=%s reason=%s", scope["path"], unsent)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from tianlu_registry.cli.audit_flags import AuditFlags
 from tianlu_registry.cli.cluster_flags import ClusterFlags, MemberFlags
+from tianlu_registry.cli.etcd_command import EtcdCommand
+from tianlu_registry.cli.failing import failed
 from tianlu_registry.cli.flags import takes_flags
 from tianlu_registry.cli.limit_flags import LimitFlags
 from tianlu_registry.cli.node import flag_of_field, node_config
@@ -16,9 +16,9 @@ from tianlu_registry.cli.serving_flags import ClientFlags, RunningFlags, UserFla
 from tianlu_registry.cli.tls_flags import ClientTlsFlags, PeerTlsFlags
 from tianlu_registry.errors import InvalidArgument
 from tianlu_registry.server.errors import EXIT_USAGE, CannotStart
-from tianlu_registry.server.logs import set_up_logging
 
 app = typer.Typer(
+    cls=EtcdCommand,
     add_completion=False,
     invoke_without_command=True,
     rich_markup_mode="markdown",
@@ -46,17 +46,11 @@ def registry(
 
     SIGTERM and Ctrl-C stop it: streams are told to go, calls in flight end, the data is safe.
     """
-    set_up_logging(running.log_level.value)
     try:
         node = node_config(member, clients, cluster, peer_tls, limits)
         status = serve(node, clients, client_tls, limits, users, audit, running)
     except InvalidArgument as error:
-        raise _failed(f"{flag_of_field(error.field)}: {error.problem}", EXIT_USAGE) from error
+        raise failed(f"{flag_of_field(error.field)}: {error.problem}", EXIT_USAGE) from error
     except CannotStart as error:
-        raise _failed(str(error), error.exit_code) from error
+        raise failed(str(error), error.exit_code) from error
     raise typer.Exit(status)
-
-
-def _failed(message: str, exit_code: int) -> typer.Exit:
-    print(f"tianlu registry: {message}", file=sys.stderr)
-    return typer.Exit(exit_code)

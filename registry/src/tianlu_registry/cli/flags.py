@@ -29,6 +29,11 @@ def flag_of(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
+def variable_of(field: str) -> str:
+    """Return the environment variable of a field."""
+    return VARIABLE_PREFIX + field.upper()
+
+
 def takes_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Make a command of a function whose parameters are groups of flags.
 
@@ -78,7 +83,7 @@ def _option(field: dataclasses.Field[object], hint: object, panel: str) -> objec
     option = typer.Option(
         f"{flag}/--no-{flag[2:]}" if field.default is True else flag,
         help=text,
-        envvar=VARIABLE_PREFIX + field.name.upper(),
+        envvar=variable_of(field.name),
         rich_help_panel=panel,
     )
     return Annotated[kind, option]

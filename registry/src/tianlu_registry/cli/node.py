@@ -25,6 +25,8 @@ _FLAGS: Final = {
     "wal_entries_kept": "--snapshot-catchup-entries",
     "tick_milliseconds": "--heartbeat-interval",
     "election_ticks": "--election-timeout",
+    "commit_interval_milliseconds": "--backend-batch-interval",
+    "commit_operations_max": "--backend-batch-limit",
     "compaction_period_seconds": "--auto-compaction-retention",
     "compaction_revisions_kept": "--auto-compaction-retention",
 }
@@ -77,6 +79,8 @@ def node_config(
         wal_entries_kept=limits.snapshot_catchup_entries,
         compaction_period_seconds=retention.period_seconds,
         compaction_revisions_kept=retention.revisions,
+        commit_interval_milliseconds=limits.commit_interval_milliseconds,
+        commit_operations_max=limits.backend_batch_limit or 10_000,
         tick_milliseconds=cluster.heartbeat_interval,
         election_ticks=_election_ticks(cluster.election_timeout, cluster.heartbeat_interval),
     )

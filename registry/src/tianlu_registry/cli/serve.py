@@ -19,10 +19,11 @@ from tianlu_registry.cli.serving_flags import ClientFlags, RunningFlags, UserFla
 from tianlu_registry.cli.tls_flags import ClientTlsFlags
 from tianlu_registry.cli.urls import split_urls
 from tianlu_registry.node.config import NodeConfig
-from tianlu_registry.server.addresses import Reservation, parse_listen_urls
+from tianlu_registry.server.addresses import Address, Reservation, parse_listen_urls
 from tianlu_registry.server.client_tls import ClientTls
 from tianlu_registry.server.exposure import check_loopback
 from tianlu_registry.server.launcher import Launcher, LaunchPlan
+from tianlu_registry.server.logs import direct_log
 from tianlu_registry.server.preflight import DirectoryLock, check_writable
 from tianlu_registry.server.runfile import remove_run_file, write_run_file
 from tianlu_registry.server.settings import SETTINGS_VARIABLE, RegistrySettings
@@ -30,6 +31,7 @@ from tianlu_registry.server.supervision import Limits
 
 APPLICATION: Final = "tianlu_registry.app:app"
 _LISTEN_FLAG: Final = "--listen-client-urls"
+_METRICS_FLAG: Final = "--listen-metrics-urls"
 
 
 def serve(
@@ -53,8 +55,13 @@ def serve(
         check_writable("--run-file", running.run_file)
     audit_options = audit.options()
     addresses = parse_listen_urls(_LISTEN_FLAG, clients.listen_client_urls)
-    has_tls = any(address.is_tls for address in addresses)
-    with DirectoryLock("--data-dir", node.data_dir), Reservation(_LISTEN_FLAG, addresses) as held:
+    metrics = _metrics_addresses(clients.listen_metrics_urls)
+    has_tls = any(address.is_tls for address in (*addresses, *metrics))
+    with (
+        DirectoryLock("--data-dir", node.data_dir),
+        Reservation(_LISTEN_FLAG, addresses) as held,
+        Reservation(_METRICS_FLAG, metrics) as metrics_held,
+    ):
         urls = tuple(address.url for address in held.addresses)
         client_urls = split_urls(clients.advertise_client_urls) or urls
         tls = _client_tls(node.data_dir, client_tls, (*urls, *client_urls)) if has_tls else None
@@ -63,23 +70,29 @@ def serve(
             node=replace(node, client_urls=client_urls),
             client_urls=client_urls,
             etcd_endpoints=split_urls(running.etcd_endpoints),
-            progress_interval_seconds=limits.watch_progress_notify_interval,
+            progress_interval_seconds=limits.progress_interval_seconds,
             auth_token=users.auth_token,
             auth_token_ttl_seconds=float(users.auth_token_ttl),
             audit=audit_options,
+            cors=split_urls(clients.cors),
+            host_whitelist=split_urls(clients.host_whitelist.lower()),
             client_certificates=tls is not None and tls.client_cert_auth,
-            log_level=running.log_level.value,
+            log_level=running.level,
+            log_format=running.log_format.value,
         )
         plan = LaunchPlan(
             app=APPLICATION,
             addresses=held.addresses,
             environment={SETTINGS_VARIABLE: settings.to_json()},
-            log_level=running.log_level.value,
+            log_level=running.level,
+            log_format=running.log_format.value,
             limits=Limits(drain=running.drain_seconds),
             tls=tls,
+            metrics_addresses=metrics_held.addresses,
             speaks_on_standard_output=audit_options.path == STANDARD_OUTPUT,
         )
-        return _launch(plan, urls, running.run_file)
+        direct_log(running.log_outputs)
+        return _launch(plan, running.run_file)
 
 
 def _client_tls(data_dir: Path, flags: ClientTlsFlags, urls: tuple[str, ...]) -> ClientTls:
@@ -106,10 +119,21 @@ def _client_tls(data_dir: Path, flags: ClientTlsFlags, urls: tuple[str, ...]) ->
     return tls
 
 
-def _launch(plan: LaunchPlan, urls: tuple[str, ...], run_file: Path | None) -> int:
+def _metrics_addresses(text: str) -> tuple[Address, ...]:
+    """Return where metrics are served. Without TLS they may be reached from other machines: they
+    say nothing of what is stored."""
+    return parse_listen_urls(_METRICS_FLAG, text) if text else ()
+
+
+def _launch(plan: LaunchPlan, run_file: Path | None) -> int:
     def serving(admin_socket: Path) -> None:
         if run_file is not None:
-            addresses = {"client_urls": list(urls), "admin": f"unix:{admin_socket}"}
+            addresses: dict[str, str | list[str]] = {
+                "client_urls": [address.url for address in plan.addresses],
+                "admin": f"unix:{admin_socket}",
+            }
+            if plan.metrics_addresses:
+                addresses["metrics_urls"] = [address.url for address in plan.metrics_addresses]
             write_run_file(run_file, "registry", addresses)
 
     async def run() -> int:

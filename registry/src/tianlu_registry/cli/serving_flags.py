@@ -15,6 +15,16 @@ class LogLevel(StrEnum):
     INFO = "info"
     WARN = "warn"
     ERROR = "error"
+    DPANIC = "dpanic"
+    PANIC = "panic"
+    FATAL = "fatal"
+
+
+class LogFormat(StrEnum):
+    """How a line looks."""
+
+    CONSOLE = "console"
+    JSON = "json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +41,19 @@ class ClientFlags:
     advertise_client_urls: Annotated[
         str,
         "Where clients are told to connect; the listen URLs if not given.",
+    ] = ""
+    listen_metrics_urls: Annotated[
+        str, "Where /metrics, /health, /livez, /readyz and /version are served besides."
+    ] = ""
+    cors: Annotated[
+        str,
+        "Other sites whose pages may use the JSON APIs: comma-separated origins such as "
+        "https://console.example, or * for every site. None if not given.",
+    ] = ""
+    host_whitelist: Annotated[
+        str,
+        "Names that HTTP requests without TLS may give in Host, comma-separated; * for any. If not "
+        "given: any, but from a browser's page only IP addresses and localhost.",
     ] = ""
 
 
@@ -68,4 +91,22 @@ class RunningFlags:
         Path | None,
         "File that says, as JSON, that the node serves and where.",
     ] = None
-    log_level: Annotated[LogLevel, "How much to log, to stderr."] = LogLevel.INFO
+    log_level: Annotated[
+        LogLevel, "How much to log. etcd's dpanic, panic and fatal are read as error."
+    ] = LogLevel.INFO
+    log_format: Annotated[LogFormat, "How a line looks."] = LogFormat.CONSOLE
+    log_outputs: Annotated[
+        str,
+        "Where the log goes once the node starts: 'default' or 'stderr', 'stdout', or a file, "
+        "which is continued.",
+    ] = "default"
+    config_file: Annotated[
+        Path | None,
+        "Take all flags from this file, YAML or JSON, as etcd does: those beside it do not count.",
+    ] = None
+
+    @property
+    def level(self) -> str:
+        """The log level, one of the four that there are."""
+        known = (LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARN)
+        return (self.log_level if self.log_level in known else LogLevel.ERROR).value

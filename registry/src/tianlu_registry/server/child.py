@@ -22,6 +22,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _ENVOY_LOG_LEVELS = {"debug": "info", "info": "error", "warn": "error", "error": "error"}
 """Envoy's level for each of ours: it speaks up only for what the node cannot say itself."""
 
+_ENVOY_LOG_FORMATS = {
+    "console": "%l envoy.%n %v",
+    "json": '{"level":"%l","ts":"%Y-%m-%dT%T.%e%z","logger":"envoy.%n","msg":"%j"}',
+}
+
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Return the environment in which Envoy finds this interpreter's library and packages.
@@ -51,6 +56,7 @@ class Child:
         environment: Mapping[str, str],
         log_level: str,
         *,
+        log_format: str,
         standard_output: TextIO,
     ) -> Child:
         """Start Envoy on the bootstrap in `config_path`.
@@ -58,6 +64,7 @@ class Child:
         Args:
             environment: from `child_environment`.
             log_level: ours: debug, info, warn or error.
+            log_format: console or json.
             standard_output: where the child's goes.
         """
         process = await asyncio.create_subprocess_exec(
@@ -72,7 +79,7 @@ class Child:
             "--log-level",
             _ENVOY_LOG_LEVELS[log_level],
             "--log-format",
-            "%l envoy.%n %v",
+            _ENVOY_LOG_FORMATS[log_format],
             stdin=asyncio.subprocess.DEVNULL,
             stdout=standard_output,
             env=environment,

@@ -60,8 +60,10 @@ class LaunchPlan:
         addresses: reserved addresses for clients.
         environment: what the child's environment has beyond ours.
         log_level: debug, info, warn or error.
+        log_format: console or json.
         limits: see there.
         tls: for TLS addresses; checked. None if there are none.
+        metrics_addresses: reserved addresses for metrics and health alone.
         speaks_on_standard_output: what the application writes there is meant for people, or
             programs, that read this process's; else it goes where the log goes.
     """
@@ -70,8 +72,10 @@ class LaunchPlan:
     addresses: tuple[Address, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     log_level: str = "info"
+    log_format: str = "console"
     limits: Limits = field(default_factory=Limits)
     tls: ClientTls | None = None
+    metrics_addresses: tuple[Address, ...] = ()
     speaks_on_standard_output: bool = False
 
 
@@ -127,6 +131,7 @@ class Launcher:
             probe_socket=directory / "probe.sock",
             admin_socket=directory / "admin.sock",
             tls=self._tls_plan(directory),
+            metrics_addresses=self._plan.metrics_addresses,
         )
         config_path = _write_bootstrap(directory, plan)
         backoff = Backoff(self._plan.limits)
@@ -164,6 +169,7 @@ class Launcher:
             config_path,
             environment,
             self._plan.log_level,
+            log_format=self._plan.log_format,
             standard_output=sys.stdout if self._plan.speaks_on_standard_output else sys.stderr,
         )
         exited = asyncio.create_task(child.wait())

@@ -6,21 +6,10 @@ Source: etcd server/embed/etcd.go `parseCompactionRetention`.
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from tianlu_registry.errors import InvalidArgument
-
-_SECONDS_OF_UNIT: Final = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "µs": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "m": 60.0,
-    "h": 3600.0,
-}
-
-_PART: Final = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)"
+from tianlu_registry.server.go_durations import go_seconds
 
 
 class Retention(NamedTuple):
@@ -58,10 +47,11 @@ def parse_retention(mode: str, retention: str) -> Retention:
 
 
 def _parse_duration(text: str) -> float:
-    if re.fullmatch(f"(?:{_PART})+", text) is None:
+    seconds = go_seconds(text)
+    if seconds is None:
         raise InvalidArgument(
             "auto_compaction_retention",
             f"{text!r} is not a duration; give hours, such as 1, or a number with unit, such as "
             "30m or 1h30m",
         )
-    return sum(float(number) * _SECONDS_OF_UNIT[unit] for number, unit in re.findall(_PART, text))
+    return seconds

@@ -26,8 +26,10 @@ class RegistrySettings:
         auth_token: kind of token that callers are known by; see `authn.options`.
         auth_token_ttl_seconds: how long an unused simple token lives.
         client_certificates: clients are known by certificates that the TLS listener has verified.
+        cors, host_whitelist: see `WebAccess`.
         audit: where lines about changes go.
         log_level: debug, info, warn or error.
+        log_format: console or json.
     """
 
     node: NodeConfig
@@ -37,8 +39,11 @@ class RegistrySettings:
     auth_token: str = "simple"  # noqa: S105 - the name of a kind
     auth_token_ttl_seconds: float = 300.0
     client_certificates: bool = False
+    cors: tuple[str, ...] = ()
+    host_whitelist: tuple[str, ...] = ()
     audit: AuditOptions = field(default_factory=AuditOptions)
     log_level: str = "info"
+    log_format: str = "console"
 
     def to_json(self) -> str:
         content = dataclasses.asdict(self)
@@ -59,6 +64,6 @@ class RegistrySettings:
             node[name] = tuple(node[name])
         content["node"] = NodeConfig(**node)
         content["audit"] = AuditOptions(**content["audit"])
-        content["client_urls"] = tuple(content["client_urls"])
-        content["etcd_endpoints"] = tuple(content["etcd_endpoints"])
+        for name in ("client_urls", "etcd_endpoints", "cors", "host_whitelist"):
+            content[name] = tuple(content[name])
         return cls(**content)
