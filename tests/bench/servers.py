@@ -39,6 +39,11 @@ class Server:
         the machine disturbs least."""
         return sum(_cpu_seconds(pid) for pid in _family(self.pid))
 
+    def memory_mib(self) -> float:
+        """Return the memory that it and its children hold, pages that they share counted once
+        (proportional set size)."""
+        return sum(_memory_kib(pid) for pid in _family(self.pid)) / 1024
+
 
 def _family(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -49,6 +54,13 @@ def _cpu_seconds(pid: int) -> float:
     # The name, in parentheses, may hold spaces; user and system time are fields 14 and 15.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS
+
+
+def _memory_kib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    return 0
 
 
 def free_port() -> int:

@@ -32,6 +32,7 @@ PAGES = {
         ),
         ("cli.md",),
     ),
+    "bench": ("bench.md", "cli.md"),
     **dict.fromkeys(("up", "demo"), ("standalone.md",)),
     "console": ("console.md",),
     "gateway": ("gateway.md", "mesher.md"),

@@ -67,6 +67,7 @@ _OWN: Final = {
     "user": "List, add and change users, and their roles.",
     "role": "List, add and change roles: what users may do.",
     "kv": "Read and write the registry's raw keys, as etcdctl does.",
+    "bench": "Measure a registry, or any other server that speaks etcd v3.",
     "version": "Print the versions of what is installed.",
 }
 """The SDK's own subcommands, each in the module of this package with its name."""
