@@ -15,10 +15,17 @@ START_SECONDS_MAX = 30.0
 
 
 class RegistryProcess:
-    """`python -m tianlu_registry` on a port that the kernel chose and that a restart keeps."""
+    """`python -m tianlu_registry` on a port that the kernel chose and that a restart keeps.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        arguments: further flags.
+        scheme: of the port; the Unix socket beside it is always plaintext.
+    """
+
+    def __init__(self, directory: Path, *arguments: str, scheme: str = "http") -> None:
         self.directory = directory
+        self._scheme = scheme
+        self._arguments = arguments
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._log = (directory / "registry.log").open("ab")
@@ -36,7 +43,7 @@ class RegistryProcess:
         """Start it and wait until it serves."""
         run_file = self.directory / "run.json"
         run_file.unlink(missing_ok=True)
-        urls = f"http://127.0.0.1:{self.port},{self.socket}"
+        urls = f"{self._scheme}://127.0.0.1:{self.port},{self.socket}"
         self._process = subprocess.Popen(
             [
                 sys.executable,
@@ -45,6 +52,7 @@ class RegistryProcess:
                 f"--data-dir={self.directory / 'data'}",
                 f"--listen-client-urls={urls}",
                 f"--run-file={run_file}",
+                *self._arguments,
             ],
             stderr=self._log,
             stdin=subprocess.DEVNULL,

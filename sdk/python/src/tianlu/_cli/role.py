@@ -167,10 +167,10 @@ def keys_text(permission: Permission) -> str:
     key, end = permission.key.decode(errors="backslashreplace"), permission.range_end
     if not end:
         return key
-    if end == after_prefix(b"" if permission.key == ALL else permission.key):
-        return "all keys" if end == ALL else f"{key}…"
     if end == ALL:
-        return f"from {key} on"
+        return "all keys" if permission.key == ALL else f"from {key} on"
+    if end == after_prefix(permission.key):
+        return f"{key}…"
     return f"from {key} up to {end.decode(errors='backslashreplace')}"
 
 
