@@ -19,7 +19,7 @@ from registry.registry_process import RegistryProcess
 from tianlu._proto.etcd.rpc_pb2 import PutRequest, PutResponse
 from tianlu_registry.server.client_tls import ClientTls
 from tianlu_registry.server.errors import CannotStart
-from tianlu_registry.server.relay import SECRET_HEADER, TlsRelay
+from tianlu_registry.server.relay import CLIENT_HEADER, SECRET_HEADER, TlsRelay
 
 PATIENCE_SECONDS = 30.0
 
@@ -206,7 +206,9 @@ def scope(**headers: str) -> dict[str, object]:
 
 def test_only_the_listener_says_who_a_client_is() -> None:
     relay = TlsRelay("secret")
-    forged = scope(x_forwarded_client_cert='Subject="CN=root"', x_forwarded_for="1.2.3.4", a="b")
+    forged = scope(
+        x_forwarded_client_cert='Subject="CN=root"', x_tianlu_tls_client="1.2.3.4", a="b"
+    )
     relay.read(forged)
     assert forged["headers"] == [(b"a", b"b")]
     assert forged["client"] == ("relay", 0)
@@ -220,10 +222,21 @@ def test_what_the_listener_says_is_believed() -> None:
         **{
             SECRET_HEADER: "secret",
             "x_forwarded_client_cert": 'Hash=1;Subject="CN=ada"',
-            "x_forwarded_for": "9.9.9.9, 10.0.0.7",
+            CLIENT_HEADER: "10.0.0.7",
+            "x_forwarded_for": "9.9.9.9",
         }
     )
     TlsRelay("secret").read(told)
-    assert told["headers"] == [(b"x-forwarded-client-cert", b'Hash=1;Subject="CN=ada"')]
+    assert told["headers"] == [
+        (b"x-forwarded-for", b"9.9.9.9"),
+        (b"x-forwarded-client-cert", b'Hash=1;Subject="CN=ada"'),
+    ]
     assert told["client"] == ("10.0.0.7", 0)
+    assert told["scheme"] == "https"
+
+
+def test_a_client_of_a_unix_socket_has_no_address() -> None:
+    told = scope(**{SECRET_HEADER: "secret", CLIENT_HEADER: "/run/registry.sock"})
+    TlsRelay("secret").read(told)
+    assert told["client"] == ("relay", 0)
     assert told["scheme"] == "https"

@@ -29,7 +29,7 @@ from tianlu_registry.server.envoy_limits import (
     relay_http2_options,
 )
 from tianlu_registry.server.metrics_listener import metrics_resources
-from tianlu_registry.server.relay import SECRET_HEADER
+from tianlu_registry.server.relay import CLIENT_HEADER, SECRET_HEADER
 
 LISTENER_NAME = "clients"
 TLS_LISTENER_NAME = "tls_clients"
@@ -174,6 +174,7 @@ def _relaying(tls: TlsPlan, limits: ConnectionLimits) -> dict[str, Any]:
     return {
         **_connection_manager(TLS_LISTENER_NAME),
         **connection_manager_limits(limits),
+        "skip_xff_append": True,  # where the client is, `relay` says
         "forward_client_cert_details": "SANITIZE_SET",
         "set_current_client_cert_details": {"subject": True},
         "http_filters": [
@@ -188,9 +189,13 @@ def _relaying(tls: TlsPlan, limits: ConnectionLimits) -> dict[str, Any]:
         "route_config": {
             "request_headers_to_add": [
                 {
-                    "header": {"key": SECRET_HEADER, "value": tls.secret},
+                    "header": {"key": name, "value": value},
                     "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
                 }
+                for name, value in (
+                    (SECRET_HEADER, tls.secret),
+                    (CLIENT_HEADER, "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"),
+                )
             ],
             "virtual_hosts": [_virtual_host(call_routes(RELAY_CLUSTER))],
         },

@@ -9,15 +9,20 @@ that a client has made up.
 from __future__ import annotations
 
 import hmac
+import ipaddress
 from typing import Final
 
 from tianlu_registry.api.grpc_asgi.asgi import Scope
 
 SECRET_HEADER: Final = "x-tianlu-tls-relay"  # noqa: S105 - the header's name
 
+CLIENT_HEADER: Final = "x-tianlu-tls-client"
+"""Where the client is. Not x-forwarded-for: there Envoy writes this machine's address for
+loopback's."""
+
 _SECRET: Final = SECRET_HEADER.encode()
 _CERTIFICATE: Final = b"x-forwarded-client-cert"
-_CLIENT: Final = b"x-forwarded-for"
+_CLIENT: Final = CLIENT_HEADER.encode()
 _OURS: Final = frozenset({_SECRET, _CERTIFICATE, _CLIENT})
 
 
@@ -42,8 +47,16 @@ class TlsRelay:
         if hmac.compare_digest(said.get(_SECRET, b""), self._secret):
             if _CERTIFICATE in said:
                 rest.append((_CERTIFICATE, said[_CERTIFICATE]))
-            address = said.get(_CLIENT, b"").rpartition(b",")[2].strip()
-            if address:
-                scope["client"] = (address.decode("latin-1"), 0)
-                scope["scheme"] = "https"
+            scope["scheme"] = "https"
+            address = said.get(_CLIENT, b"").decode("latin-1")
+            if _is_ip(address):  # else it is a Unix socket, which has none
+                scope["client"] = (address, 0)
         scope["headers"] = rest
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True
