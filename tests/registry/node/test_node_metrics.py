@@ -7,7 +7,7 @@ from registry.engine.calls import put, until
 from registry.node.nodes import running, small
 
 from tianlu._proto.etcd.rpc_pb2 import LeaseGrantRequest
-from tianlu_registry.node.durations import BOUNDS_SECONDS, Durations
+from tianlu_registry.durations import BOUNDS_SECONDS, Durations
 from tianlu_registry.node.metrics import NodeCollector
 
 

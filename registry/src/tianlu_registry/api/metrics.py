@@ -6,10 +6,15 @@ asked: nothing is added to the hot path but the counts that calls keep anyway.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+    UntypedMetricFamily,
+)
 from prometheus_client.registry import Collector
 
 from tianlu_registry.api.etcd_maintenance import ETCD_VERSION, raised_alarms
@@ -27,9 +32,15 @@ class MetricsPage:
 
     Args:
         collectors: further sources, such as the node's storage.
+        refresh: awaited before they are asked.
     """
 
-    def __init__(self, collectors: Iterable[Collector]) -> None:
+    def __init__(
+        self,
+        collectors: Iterable[Collector],
+        refresh: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._refresh = refresh
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         for collector in collectors:
@@ -39,6 +50,8 @@ class MetricsPage:
         router.add("GET", "/metrics", self._page)
 
     async def _page(self, request: HttpRequest) -> HttpResponse:
+        if self._refresh is not None:
+            await self._refresh()
         return HttpResponse(200, generate_latest(self._registry), _CONTENT_TYPE)
 
 
@@ -101,6 +114,12 @@ class ServerCollector(Collector):
             "server_version",
             ETCD_VERSION,
         )
+        yield _labelled(
+            "etcd_cluster_version",
+            "The etcd release that the cluster speaks.",
+            "cluster_version",
+            ".".join(ETCD_VERSION.split(".")[:2]),
+        )
         yield _labelled("tianlu_registry_version", "This release.", "version", self._version)
         yield _labelled("etcd_server_id", "This member's id.", "server_id", f"{status.member_id:x}")
 
@@ -152,6 +171,7 @@ class ApiCollector(Collector):
             value=self._watch.streams_behind,
         )
         yield self._health_checks()
+        yield from self._health_answers()
 
     def _health_checks(self) -> Metric:
         family = CounterMetricFamily(
@@ -160,6 +180,15 @@ class ApiCollector(Collector):
         for (page, name, passed), count in self._health.outcomes.items():
             family.add_metric([page, name, "success" if passed else "error"], count)
         return family
+
+    def _health_answers(self) -> Iterator[Metric]:
+        """etcd 3.5's counts of what /health said; without ``_total``, as etcd has them."""
+        for name, passed in (("success", True), ("failures", False)):
+            yield UntypedMetricFamily(
+                f"etcd_server_health_{name}",
+                f"Answers of /health: {name}.",
+                value=self._health.outcomes["health", "health", passed],
+            )
 
 
 def code_label(name: str) -> str:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from tianlu_registry.durations import Durations
 from tianlu_registry.errors import Broken, Stopped, StorageFailed
 from tianlu_registry.node.crash import CrashHook
-from tianlu_registry.node.durations import Durations
 from tianlu_registry.raft.types import Index, Term
 from tianlu_registry.storage.backend import Batch, LmdbBackend
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tianlu_registry.node.durations import Durations
+from tianlu_registry.durations import Durations
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from tianlu_registry.durations import Durations
 from tianlu_registry.node.counts import NodeCounts
-from tianlu_registry.node.durations import Durations
 from tianlu_registry.node.node import Node
 from tianlu_registry.node.state_audit import AuditCounts
 

@@ -5,10 +5,15 @@ Source: etcd server/etcdserver/api/rafthttp/metrics.go.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from tianlu_registry.node.node import Node
@@ -78,6 +83,7 @@ class PeerCollector(Collector):
             for member, status in peers.items():
                 gauge.add_metric((_label(member),), figure(status))
             yield gauge
+        yield _round_trips(peers)
         yield self._lags()
         yield CounterMetricFamily(
             "tianlu_registry_raft_snapshots_installed",
@@ -95,6 +101,18 @@ class PeerCollector(Collector):
         for member, peer in status.peers.items():
             lags.add_metric((_label(member),), max(status.committed - peer.match, 0))
         return lags
+
+
+def _round_trips(peers: Mapping[MemberId, PeerStatus]) -> Metric:
+    family = HistogramMetricFamily(
+        "etcd_network_peer_round_trip_time_seconds",
+        "Times of pings to a member and back.",
+        labels=("To",),
+    )
+    for member, status in peers.items():
+        trips = status.round_trips
+        family.add_metric((_label(member),), trips.buckets(), trips.total_seconds)
+    return family
 
 
 def _label(member: MemberId) -> str:

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol, TypeVar
 
+from tianlu_registry.durations import Durations
 from tianlu_registry.errors import Broken, StorageFailed
 from tianlu_registry.node.crash import CrashHook
-from tianlu_registry.node.durations import Durations
 from tianlu_registry.raft.types import Entry, HardState, Index, Term
 
 _T = TypeVar("_T")

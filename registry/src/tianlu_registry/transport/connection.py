@@ -290,6 +290,7 @@ class Connection(asyncio.Protocol):
         if kind == FrameKind.PONG:
             with contextlib.suppress(struct.error):
                 self.round_trip_seconds = max(0.0, self._loop.time() - _TIME.unpack(body)[0])
+                self.traffic.round_trips.add(self.round_trip_seconds)
             return True
         return False
 

@@ -114,6 +114,7 @@ class Peer:
             since=self._since,
             release=self._release,
             round_trip_seconds=connection.round_trip_seconds if connection else None,
+            round_trips=counters.round_trips,
             bytes_sent=counters.bytes_sent,
             bytes_received=counters.bytes_received,
             messages_sent=counters.messages_sent,

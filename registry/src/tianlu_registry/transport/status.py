@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
+
+from tianlu_registry.durations import Durations
+
+ROUND_TRIP_BOUNDS_SECONDS: Final = tuple(0.0001 * 2**power for power in range(16))
+"""0.1 ms to 3.3 s, doubling. Source: etcd server/etcdserver/api/rafthttp/metrics.go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +21,7 @@ class PeerStatus:
         since: when that began or ended, in the loop's time.
         release: its program's; "" before it was ever connected.
         round_trip_seconds: of the newest ping; None before the first.
+        round_trips: of all pings; the transport's own, which goes on counting.
         bytes_sent, bytes_received: on all connections with it, dialled or accepted.
         messages_sent, messages_received: the consensus core's.
         dropped: messages that could not be sent.
@@ -29,6 +36,7 @@ class PeerStatus:
     since: float
     release: str
     round_trip_seconds: float | None
+    round_trips: Durations
     bytes_sent: int
     bytes_received: int
     messages_sent: int
@@ -54,3 +62,4 @@ class PeerCounters:
     connects: int = 0
     snapshots_sent: int = 0
     snapshots_failed: int = 0
+    round_trips: Durations = field(default_factory=lambda: Durations(ROUND_TRIP_BOUNDS_SECONDS))
