@@ -38,17 +38,19 @@ from tianlu_registry.api.etcd_lock import LockServicer
 from tianlu_registry.api.etcd_maintenance import MaintenanceServicer
 from tianlu_registry.api.etcd_watch import WatchServicer
 from tianlu_registry.api.grpc_asgi import REQUEST_OVERHEAD_BYTES, GrpcApp
-from tianlu_registry.api.grpc_asgi.asgi import Receive, Scope, Send
+from tianlu_registry.api.grpc_asgi.asgi import AsgiApp, Receive, Scope, Send
 from tianlu_registry.api.grpc_health import SERVICE as HEALTH_SERVICE
 from tianlu_registry.api.grpc_health import HealthServicer
 from tianlu_registry.api.grpc_reflection import ReflectionServicer, reflection_services
 from tianlu_registry.api.health import HealthPages
 from tianlu_registry.api.http import HttpRequest, HttpResponse, HttpRouter, text_response
+from tianlu_registry.api.limited import LimitsCollector, limited_app
 from tianlu_registry.api.metrics import ApiCollector, MetricsPage, ServerCollector
 from tianlu_registry.api.web_access import WebAccess
 from tianlu_registry.audit.audited import audited
 from tianlu_registry.audit.running import Auditing, auditing
 from tianlu_registry.authn.caller import serving
+from tianlu_registry.authn.client_name import ClientNames, Proxies
 from tianlu_registry.authn.entrance import Entrance
 from tianlu_registry.authn.guarded_methods import (
     CATALOG_RULES,
@@ -80,6 +82,7 @@ from tianlu_registry.server.launcher import (
     TOKEN_VARIABLE,
 )
 from tianlu_registry.server.logs import set_up_logging
+from tianlu_registry.server.peer_connections import PeerConnections
 from tianlu_registry.server.relay import TlsRelay
 from tianlu_registry.server.settings import SETTINGS_VARIABLE, RegistrySettings
 from tianlu_registry.transport import CannotListen
@@ -91,8 +94,13 @@ _EXIT_SOFTWARE = 70
 
 @dataclass(slots=True)
 class Apis:
-    """The running application: what calls are given to, and what draining must reach."""
+    """The running application: what draining must reach.
 
+    Attributes:
+        entry: what calls are given to.
+    """
+
+    entry: AsgiApp
     grpc: GrpcApp
     http: HttpRouter
     watch: WatchServicer
@@ -134,7 +142,7 @@ class RegistryApp:
             if self._relay is not None:
                 self._relay.read(scope)
             serving(scope)
-            await self._apis.grpc(scope, receive, send)
+            await self._apis.entry(scope, receive, send)
         else:
             raise RuntimeError(f"no application for a scope of type {scope['type']}")
 
@@ -169,9 +177,23 @@ class RegistryApp:
                 client_certificates=self._believes_certificates,
             )
         )
-        apis = self._compose(engine, governance, entrance, audit)
+        names = ClientNames(
+            None if entrance is None else entrance.guard,
+            Proxies(self._settings.client_limits.trusted_proxies),
+            client_certificates=self._believes_certificates,
+        )
+        connections = self._peer_connections(names)
+        if connections is not None:
+            await stack.enter_async_context(connections.running())
+        apis = self._compose(engine, governance, entrance, audit, names, connections)
         set_up_collector()
         return apis
+
+    def _peer_connections(self, names: ClientNames) -> PeerConnections | None:
+        limit = self._settings.client_limits.max_connections_per_client
+        if not limit:
+            return None
+        return PeerConnections(self._settings.client_ports, limit, names.limited_address)
 
     def _entrance(self, engine: Engine) -> Entrance | None:
         """Return what guards the engine; None if it has no users of its own."""
@@ -200,6 +222,8 @@ class RegistryApp:
         governance: Governance,
         entrance: Entrance | None,
         audit: Auditing | None,
+        names: ClientNames,
+        connections: PeerConnections | None,
     ) -> Apis:
         """Put the APIs together over `engine`, for callers behind `entrance`."""
         auditor = None if audit is None else audit.auditor
@@ -213,8 +237,10 @@ class RegistryApp:
             fallback=http,
             request_bytes_max=settings.node.request_bytes_max + REQUEST_OVERHEAD_BYTES,
         )
+        limited = limited_app(grpc, names.name, settings.client_limits)
         watch = WatchServicer(
             store,
+            quota=None if limited is None else limited.watch_quota,
             progress_interval_seconds=settings.progress_interval_seconds,
             check=None if entrance is None else entrance.store.check_watch,
         )
@@ -226,7 +252,7 @@ class RegistryApp:
             check_catalog_watch = partial(entrance.guard.ask, may_read_catalog)
         health = HealthServicer()
         pages = HealthPages(own, version, lambda: governance.feed.ready)
-        apis = Apis(grpc, http, watch, health, pages, governance)
+        apis = Apis(limited or grpc, grpc, http, watch, health, pages, governance)
         admission = Admission(
             is_learner=engine.is_learner,
             has_leader=engine.has_leader,
@@ -285,6 +311,7 @@ class RegistryApp:
                 CatalogCollector(governance),
                 *engine.collectors,
                 *(() if audit is None else (audit.collector,)),
+                LimitsCollector(limited, connections),
             ]
         ).add_to(http)
         self._add_launcher_routes(http, apis)

@@ -41,6 +41,7 @@ from tianlu_registry.errors import (
     InvalidAuthToken,
     PermissionDenied,
     Stopped,
+    TooManyRequests,
     UserEmpty,
 )
 from tianlu_registry.mvcc.types import WatchBatch, Watcher, WatchSpec
@@ -66,6 +67,16 @@ _GO_CODES: Final[Mapping[type[Exception], str]] = MappingProxyType(
 _DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream"
 
 
+class WatchQuota(Protocol):
+    """What one client may watch at once."""
+
+    def open(self) -> bool:
+        """Count one more watch, if the client may have it."""
+
+    def close(self) -> None:
+        """A watch that was counted is over."""
+
+
 class CallControl(Protocol):
     """What a stream needs of the call that carries it."""
 
@@ -85,6 +96,7 @@ class WatchServicer:
             far it is; up to a tenth is added, so that not all are told at once.
         backlog: what streams may leave unsent.
         check: raises why the caller may not watch this; None if everybody may everything.
+        quota: gives what the caller may watch at once; None for no limit.
     """
 
     def __init__(
@@ -94,9 +106,11 @@ class WatchServicer:
         progress_interval_seconds: float = PROGRESS_INTERVAL_SECONDS,
         backlog: WatchBacklog | None = None,
         check: Callable[[WatchSpec], Awaitable[None]] | None = None,
+        quota: Callable[[], WatchQuota | None] | None = None,
     ) -> None:
         self._store = store
         self._check = check
+        self._quota = quota
         self._progress_interval_seconds = progress_interval_seconds
         self.backlog: Final = backlog or WatchBacklog()
         self._streams: set[WatchStream] = set()
@@ -143,6 +157,7 @@ class WatchServicer:
             write,
             call,
             self._progress_interval_seconds * (1 + random.uniform(0, _JITTER)),  # noqa: S311
+            None if self._quota is None else self._quota(),
             self.backlog,
         )
         self._streams.add(stream)
@@ -209,6 +224,7 @@ class WatchStream:
         write: Callable[[bytes], asyncio.Future[None]],
         call: CallControl,
         progress_interval_seconds: float,
+        quota: WatchQuota | None,
         backlog: WatchBacklog,
     ) -> None:
         self._store = store
@@ -216,6 +232,7 @@ class WatchStream:
         self._write_bytes = write
         self._call = call
         self._progress_interval_seconds = progress_interval_seconds
+        self._quota = quota
         self._backlog = backlog
         self._watches: dict[int, _Watch] = {}
         self._refused: dict[_Watch, None] = {}
@@ -268,6 +285,8 @@ class WatchStream:
             self._progress_timer.cancel()
         for watch in self._watches.values():
             watch.stop()
+            if self._quota is not None:
+                self._quota.close()
         self._watches.clear()
         self._refused.clear()
 
@@ -275,6 +294,8 @@ class WatchStream:
 
     def _create(self, request: WatchCreateRequest, refusal: str | None) -> None:
         reason = self._problem(request) or refusal
+        if reason is None and self._quota is not None and not self._quota.open():
+            reason = TooManyRequests.text
         if reason is not None:
             self._respond(INVALID_WATCH_ID, created=True, canceled=True, cancel_reason=reason)
             return
@@ -327,6 +348,8 @@ class WatchStream:
         watch = self._watches.pop(watch_id, None)
         if watch is not None:
             self._refused.pop(watch, None)
+            if self._quota is not None:
+                self._quota.close()
         return watch
 
     # What the store says

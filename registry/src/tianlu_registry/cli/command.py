@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from tianlu_registry.cli.audit_flags import AuditFlags
+from tianlu_registry.cli.client_limit_flags import ClientLimitFlags
 from tianlu_registry.cli.cluster_flags import ClusterFlags, MemberFlags
 from tianlu_registry.cli.etcd_command import EtcdCommand
 from tianlu_registry.cli.failing import failed
@@ -35,6 +36,7 @@ def registry(
     client_tls: ClientTlsFlags,
     peer_tls: PeerTlsFlags,
     limits: LimitFlags,
+    client_limits: ClientLimitFlags,
     users: UserFlags,
     audit: AuditFlags,
     running: RunningFlags,
@@ -48,7 +50,7 @@ def registry(
     """
     try:
         node = node_config(member, clients, cluster, peer_tls, limits)
-        status = serve(node, clients, client_tls, limits, users, audit, running)
+        status = serve(node, clients, client_tls, limits, client_limits, users, audit, running)
     except InvalidArgument as error:
         raise failed(f"{flag_of_field(error.field)}: {error.problem}", EXIT_USAGE) from error
     except CannotStart as error:

@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Final
 
 from tianlu_registry.audit.files import STANDARD_OUTPUT
+from tianlu_registry.authn.client_name import Proxies
 from tianlu_registry.cli.audit_flags import AuditFlags
 from tianlu_registry.cli.auto_tls import (
     client_self_signed,
     provide_for_clients,
     provide_for_peers,
 )
+from tianlu_registry.cli.client_limit_flags import ClientLimitFlags
 from tianlu_registry.cli.limit_flags import LimitFlags
 from tianlu_registry.cli.serving_flags import ClientFlags, RunningFlags, UserFlags
 from tianlu_registry.cli.tls_flags import ClientTlsFlags
 from tianlu_registry.cli.urls import split_urls
 from tianlu_registry.node.config import NodeConfig
-from tianlu_registry.server.addresses import Address, Reservation, parse_listen_urls
+from tianlu_registry.server.addresses import Address, Reservation, TcpAddress, parse_listen_urls
 from tianlu_registry.server.client_tls import ClientTls
 from tianlu_registry.server.exposure import check_loopback
 from tianlu_registry.server.launcher import Launcher, LaunchPlan
@@ -39,6 +41,7 @@ def serve(
     clients: ClientFlags,
     client_tls: ClientTlsFlags,
     limits: LimitFlags,
+    client_limits: ClientLimitFlags,
     users: UserFlags,
     audit: AuditFlags,
     running: RunningFlags,
@@ -54,6 +57,9 @@ def serve(
     if running.run_file is not None:
         check_writable("--run-file", running.run_file)
     audit_options = audit.options()
+    limits_of_clients = client_limits.clients()
+    Proxies(limits_of_clients.trusted_proxies)
+    connections = client_limits.connections()
     addresses = parse_listen_urls(_LISTEN_FLAG, clients.listen_client_urls)
     metrics = _metrics_addresses(clients.listen_metrics_urls)
     has_tls = any(address.is_tls for address in (*addresses, *metrics))
@@ -74,6 +80,8 @@ def serve(
             auth_token=users.auth_token,
             auth_token_ttl_seconds=float(users.auth_token_ttl),
             audit=audit_options,
+            client_limits=limits_of_clients,
+            client_ports=_ports(held.addresses),
             cors=split_urls(clients.cors),
             host_whitelist=split_urls(clients.host_whitelist.lower()),
             client_certificates=tls is not None and tls.client_cert_auth,
@@ -87,12 +95,17 @@ def serve(
             log_level=running.level,
             log_format=running.log_format.value,
             limits=Limits(drain=running.drain_seconds),
+            connections=connections,
             tls=tls,
             metrics_addresses=metrics_held.addresses,
             speaks_on_standard_output=audit_options.path == STANDARD_OUTPUT,
         )
         direct_log(running.log_outputs)
         return _launch(plan, running.run_file)
+
+
+def _ports(addresses: tuple[Address, ...]) -> tuple[int, ...]:
+    return tuple(address.port for address in addresses if isinstance(address, TcpAddress))
 
 
 def _client_tls(data_dir: Path, flags: ClientTlsFlags, urls: tuple[str, ...]) -> ClientTls:

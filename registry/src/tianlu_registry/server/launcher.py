@@ -25,7 +25,8 @@ from tianlu_registry.server.addresses import Address
 from tianlu_registry.server.bootstrap import EnvoyPlan, TlsPlan, bootstrap
 from tianlu_registry.server.child import Child, child_environment
 from tianlu_registry.server.client_tls import ClientTls, SecretFiles, transport_socket
-from tianlu_registry.server.local_http import request
+from tianlu_registry.server.envoy_limits import ConnectionLimits
+from tianlu_registry.server.local_http import Line, request
 from tianlu_registry.server.supervision import (
     Backoff,
     Health,
@@ -63,6 +64,7 @@ class LaunchPlan:
         log_format: console or json.
         limits: see there.
         tls: for TLS addresses; checked. None if there are none.
+        connections: limits of client connections.
         metrics_addresses: reserved addresses for metrics and health alone.
         speaks_on_standard_output: what the application writes there is meant for people, or
             programs, that read this process's; else it goes where the log goes.
@@ -75,6 +77,7 @@ class LaunchPlan:
     log_format: str = "console"
     limits: Limits = field(default_factory=Limits)
     tls: ClientTls | None = None
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
     metrics_addresses: tuple[Address, ...] = ()
     speaks_on_standard_output: bool = False
 
@@ -131,6 +134,7 @@ class Launcher:
             probe_socket=directory / "probe.sock",
             admin_socket=directory / "admin.sock",
             tls=self._tls_plan(directory),
+            limits=self._plan.connections,
             metrics_addresses=self._plan.metrics_addresses,
         )
         config_path = _write_bootstrap(directory, plan)
@@ -196,9 +200,10 @@ class Launcher:
         """Probe the child until it is stuck, then kill it. Ends by cancellation otherwise."""
         limits = self._plan.limits
         health = Health(limits)
+        line = Line(plan.probe_socket, self._plan.connections.connections_max > 0)
         started = time.monotonic()
         while not health.stuck(time.monotonic() - started):
-            answered = await self._ask(plan.probe_socket, ALIVE_PATH, "GET", limits.probe_timeout)
+            answered = await line.ask(ALIVE_PATH, {TOKEN_HEADER: self._token}, limits.probe_timeout)
             if answered and not health.served:
                 self._ever_served = True
                 _log.info("node_serving pid=%d seconds=%.2f", child.pid, time.monotonic() - started)

@@ -8,6 +8,67 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _ANSWER_BYTES_MAX = 1024 * 1024
+_HEAD_END = b"\r\n\r\n"
+_LENGTH = b"content-length:"
+
+
+class Line:
+    """One connection that is kept for many requests, and made again when it is gone.
+
+    Args:
+        socket_path: where to connect.
+        may_be_full: the server has a limit of connections, beyond which it accepts and closes. It
+            lives then: that a new connection is closed at once counts as an answer.
+    """
+
+    def __init__(self, socket_path: Path, may_be_full: bool) -> None:
+        self._socket_path = socket_path
+        self._may_be_full = may_be_full
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self, path: str, headers: Mapping[str, str], timeout_seconds: float) -> bool:
+        """GET `path`; returns whether the answer was 200, in time."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                if self._streams is not None:
+                    with contextlib.suppress(ConnectionError):
+                        return await self._exchange(path, headers) == 200
+                    self.close()
+                self._streams = await asyncio.open_unix_connection(str(self._socket_path))
+                return await self._exchange(path, headers) == 200
+        except ConnectionError:
+            full = self._may_be_full and self._streams is not None
+            self.close()
+            return full
+        except (OSError, TimeoutError, ValueError, IndexError):
+            self.close()
+            return False
+
+    def close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
+
+    async def _exchange(self, path: str, headers: Mapping[str, str]) -> int:
+        """Return the status.
+
+        Raises:
+            ConnectionError: the connection is closed.
+        """
+        if self._streams is None:
+            raise ConnectionError
+        reader, writer = self._streams
+        lines = [f"GET {path} HTTP/1.1", "host: local"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        try:
+            head = await reader.readuntil(_HEAD_END)
+        except asyncio.IncompleteReadError as error:
+            raise ConnectionError from error
+        for line in head.lower().split(b"\r\n"):
+            if line.startswith(_LENGTH):
+                await reader.readexactly(int(line[len(_LENGTH) :]))
+        return int(head.split(b" ", 2)[1])
 
 
 async def request(

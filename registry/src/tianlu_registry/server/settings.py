@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tianlu_registry.audit.options import AuditOptions
+from tianlu_registry.limits.settings import ClientLimits
 from tianlu_registry.node.config import NodeConfig
 
 SETTINGS_VARIABLE = "TIANLU_REGISTRY_SETTINGS"
@@ -28,6 +29,8 @@ class RegistrySettings:
         client_certificates: clients are known by certificates that the TLS listener has verified.
         cors, host_whitelist: see `WebAccess`.
         audit: where lines about changes go.
+        client_limits: what each client may take.
+        client_ports: local ports where clients connect.
         log_level: debug, info, warn or error.
         log_format: console or json.
     """
@@ -42,6 +45,8 @@ class RegistrySettings:
     cors: tuple[str, ...] = ()
     host_whitelist: tuple[str, ...] = ()
     audit: AuditOptions = field(default_factory=AuditOptions)
+    client_limits: ClientLimits = field(default_factory=ClientLimits)
+    client_ports: tuple[int, ...] = ()
     log_level: str = "info"
     log_format: str = "console"
 
@@ -64,6 +69,9 @@ class RegistrySettings:
             node[name] = tuple(node[name])
         content["node"] = NodeConfig(**node)
         content["audit"] = AuditOptions(**content["audit"])
-        for name in ("client_urls", "etcd_endpoints", "cors", "host_whitelist"):
+        limits = content["client_limits"]
+        limits["trusted_proxies"] = tuple(limits["trusted_proxies"])
+        content["client_limits"] = ClientLimits(**limits)
+        for name in ("client_urls", "client_ports", "etcd_endpoints", "cors", "host_whitelist"):
             content[name] = tuple(content[name])
         return cls(**content)
