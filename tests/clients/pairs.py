@@ -44,10 +44,10 @@ class Subject:
     target: str
     process: Process
 
-    def put(self, key: str, value: str) -> None:
-        """Write as somebody else than the program; waits until the server can."""
+    def etcdctl(self, *arguments: str) -> None:
+        """Do something as somebody else than the program; waits until the server can."""
         options = [f"--endpoints={self.target}", "--command-timeout=30s"]
-        command = [ETCDCTL, *options, "put", key, value]
+        command = [ETCDCTL, *options, *arguments]
         subprocess.run(command, check=True, capture_output=True, timeout=40)
 
     def restart(self) -> None:
@@ -87,13 +87,13 @@ def _registry_flags(url: str) -> tuple[str, ...]:
 
 
 def write_certificates(directory: Path) -> None:
-    """Write an authority, the servers' certificate, and certificates of root, ann and bob.
+    """Write an authority, the servers' certificate, and certificates of root, ann and nobody.
 
     Keys are PKCS #8, which every client reads.
     """
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(directory / "ca.crt"))
-    names = {"server": "", "root": "root", "ann": "ann", "bob": "bob"}
+    names = {"server": "", "root": "root", "ann": "ann", "nameless": ""}
     for file, common_name in names.items():
         issued = authority.issue_cert("localhost", "127.0.0.1", common_name=common_name or None)
         chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)

@@ -83,7 +83,7 @@ def _build_java(language: Language) -> None:
         ],
         language.sources,
     )
-    sources = [str(file) for file in sorted(language.sources.glob("*.java"))]
+    sources = [str(file) for file in sorted(language.sources.glob("clients/*.java"))]
     command = ["javac", "-Xlint:all,-processing", "-proc:none", "-cp", f"{libraries}/*"]
     _run([*command, "-d", str(classes), *sources], language.sources)
 

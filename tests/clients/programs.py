@@ -52,10 +52,17 @@ class Language:
 
 
 GO = Language("go", ("*.go", "go.mod", "go.sum", "toolchain.txt"))
-JAVA = Language("java", ("*.java", "pom.xml"))
+JAVA = Language("java", ("clients/*.java", "pom.xml"))
 NODE = Language("node", ("package.json", "toolchain.txt"))
 PYTHON = Language("python", ("*.txt",))
 LANGUAGES = (GO, JAVA, NODE, PYTHON)
+
+PYTHON_CLIENTS = ("etcd3", "aetcd", "etcd3gw", "etcd3py")
+
+
+def _python(name: str) -> list[str]:
+    return [str(PYTHON.built / name / "bin/python"), str(PYTHON.sources / f"with_{name}.py")]
+
 
 SUITES: dict[str, tuple[Language, list[str]]] = {
     "go client": (GO, [str(GO.built / "program"), "client"]),
@@ -67,5 +74,13 @@ SUITES: dict[str, tuple[Language, list[str]]] = {
             *(str(NODE.built / "node"), str(NODE.sources / "main.js")),
         ],
     ),
+    "java jetcd": (
+        JAVA,
+        [
+            *("java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
+            *("-cp", f"{JAVA.built / 'classes'}:{JAVA.built / 'libraries'}/*", "clients.Main"),
+        ],
+    ),
+    **{f"python {name}": (PYTHON, _python(name)) for name in PYTHON_CLIENTS},
 }
 """Command lines of the programs, without where the servers are."""

@@ -18,6 +18,11 @@ MATTERS: dict[str, str] = {
     "go client": "kv txn watch lease lock election stm namespace leasing mirror limits reconnect "
     "auth tls",
     "go kubernetes": "k8s",
+    "java jetcd": "kv txn watch lease lock election limits reconnect auth tls",
+    "python etcd3": "kv txn watch lease lock limits reconnect tls",
+    "python aetcd": "kv txn watch lease lock limits reconnect auth",
+    "python etcd3gw": "kv watch lease lock limits reconnect tls",
+    "python etcd3py": "kv txn watch lease lock auth",
     "node etcd3": "kv txn watch lease lock election limits reconnect auth tls",
 }
 """What each program's steps are about: nobody drops a part unseen."""

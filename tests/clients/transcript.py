@@ -2,11 +2,12 @@
 
 A program prints one line a step, ``STEP: OUTCOME``, and last ``end``. A line that begins with a
 question mark asks for something and waits for a line of answer: ``?restart`` (the server is
-killed and started again on its port), ``?put KEY VALUE`` (somebody else writes).
+killed and started again on its port), ``?etcdctl ARGUMENTS`` (somebody else does something).
 """
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import threading
@@ -16,12 +17,21 @@ from clients.pairs import Subject
 
 SECONDS_MAX = 240.0
 
+_TRUST = (
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+)
+"""Settings of the machine that some clients obey rather than the authority they are given."""
+
 
 def run(command: list[str], server: Subject, secure: Subject, certificates: Path) -> list[str]:
     """Return the lines of a run that has ended well, without what differs between servers."""
     arguments = [server.target, secure.target, str(certificates)]
     process = subprocess.Popen(
         [*command, *arguments],
+        env={name: value for name, value in os.environ.items() if name not in _TRUST},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -58,8 +68,8 @@ def _converse(process: subprocess.Popen[str], server: Subject) -> list[str]:
         match line[1:].split():
             case ["restart"]:
                 server.restart()
-            case ["put", key, value]:
-                server.put(key, value)
+            case ["etcdctl", *arguments]:
+                server.etcdctl(*arguments)
             case _:
                 raise AssertionError(f"the program asks for what nobody knows: {line}")
         process.stdin.write("done\n")

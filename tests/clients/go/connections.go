@@ -24,7 +24,7 @@ func reconnection(p *program) {
 	p.say("reconnect.before", received(watch, 1))
 	p.ask("restart")
 	for _, value := range []string{"1", "2", "3"} {
-		p.ask("put", "reconnect/a", value)
+		p.ask("etcdctl", "put", "reconnect/a", value)
 	}
 	p.say("reconnect.missed nothing", received(watch, 3))
 	p.say("reconnect.writes", result(p.client.Put(ctx, "reconnect/b", "after")).Header.Revision)

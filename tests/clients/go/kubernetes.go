@@ -99,7 +99,7 @@ func informers(p *program) {
 	bookmark := next(watch, "bookmark")
 	p.say("k8s.bookmark", bookmark.IsProgressNotify(), bookmark.Header.Revision >= elsewhere.Header.Revision)
 	p.ask("restart")
-	p.ask("put", registry+"watch/b", "3")
+	p.ask("etcdctl", "put", registry+"watch/b", "3")
 	p.say("k8s.informed on", received(watch, 1))
 	deleted(p, "watch/a", update.Header.Revision)
 	p.say("k8s.informed of the end", received(watch, 1))

@@ -72,7 +72,7 @@ func (p *program) say(step string, outcome ...any) {
 	fmt.Printf("%s: %s\n", step, strings.Join(words, " "))
 }
 
-// ask has the test do something to the server: `restart`, or `put KEY VALUE`.
+// ask has the test do something to the server: `restart`, or `etcdctl ARGUMENTS`.
 func (p *program) ask(request ...string) {
 	fmt.Println("?" + strings.Join(request, " "))
 	if !p.answers.Scan() {

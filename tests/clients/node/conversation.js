@@ -16,7 +16,7 @@ function text(value) {
   return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
-/** Has the test do something to the server: `restart`, or `put KEY VALUE`. */
+/** Has the test do something to the server: `restart`, or `etcdctl ARGUMENTS`. */
 function ask(...request) {
   const answered = new Promise(resolve => answers.once('line', resolve));
   console.log(`?${request.join(' ')}`);

@@ -74,7 +74,7 @@ async function reconnection(client, { hosts }) {
   await lease.put('reconnect/leased').value('1');
   await until(() => events.length === 1, 'event before');
   await ask('restart');
-  for (const value of ['1', '2', '3']) await ask('put', 'reconnect/a', value);
+  for (const value of ['1', '2', '3']) await ask('etcdctl', 'put', 'reconnect/a', value);
   await until(() => events.length >= 4, 'events after');
   say('reconnect.missed nothing', events);
   // The client's circuit breaker may still be open; a user's own retry is a new client.
