@@ -67,7 +67,7 @@ class Platform:
             parts = self.run().get("parts", {})
             names = {name for name, part in parts.items() if part["state"] == "serving"}
             return (
-                bool(parts)
+                "gateway" in names  # with --auth the registry is started, and listed, before
                 and names == set(parts)
                 and (not demo or "demo-load" in names)
                 and httpx.get(self.entrance + "/readyz").status_code == httpx.codes.OK

@@ -40,7 +40,7 @@ def endpoint_metadata(tls: UpstreamTls | None) -> dict[str, Any]:
     """Return what an endpoint has beside its address; nothing without TLS."""
     if tls is None:
         return {}
-    return {"metadata": {"filter_metadata": {_METADATA: {_MARK: str(tls.address)}}}}
+    return {"metadata": {"filter_metadata": {_METADATA: _mark(tls)}}}
 
 
 def transport_socket_match(tls: UpstreamTls) -> dict[str, Any]:
@@ -63,6 +63,11 @@ def transport_socket_match(tls: UpstreamTls) -> dict[str, Any]:
     )
     return {
         "name": str(tls.address),
-        "match": {_MARK: str(tls.address)},
+        "match": _mark(tls),
         "transport_socket": {"name": _TRANSPORT_SOCKET, "typed_config": packed(context)},
     }
+
+
+def _mark(tls: UpstreamTls) -> dict[str, Any]:
+    """Return a Struct, as its message is written."""
+    return {"fields": {_MARK: {"string_value": str(tls.address)}}}
