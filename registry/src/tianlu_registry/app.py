@@ -24,6 +24,7 @@ from tianlu._proto.etcd.v3election_pb2 import DESCRIPTOR as ELECTION
 from tianlu._proto.etcd.v3lock_pb2 import DESCRIPTOR as LOCK
 from tianlu._proto.v1.catalog_pb2 import DESCRIPTOR as CATALOG
 from tianlu_registry.api import etcd_json
+from tianlu_registry.api.call_durations import EXTENSIVE, CallDurations
 from tianlu_registry.api.catalog_grpc import CatalogServicer
 from tianlu_registry.api.catalog_json import CatalogJson
 from tianlu_registry.api.errors import error_status
@@ -72,6 +73,7 @@ from tianlu_registry.node.datadir import DataDirUnusable
 from tianlu_registry.node.metrics import NodeCollector
 from tianlu_registry.node.peer_metrics import PeerCollector
 from tianlu_registry.raft import NO_MEMBER
+from tianlu_registry.server.client_traffic import ClientTraffic, admin_socket
 from tianlu_registry.server.collector import set_up_collector
 from tianlu_registry.server.errors import EXIT_CANNOT_CREATE, EXIT_UNAVAILABLE, EXIT_USAGE
 from tianlu_registry.server.launcher import (
@@ -304,15 +306,21 @@ class RegistryApp:
         )
         http.mount("/v1/", catalog_json.handle)
         pages.add_to(http)
+        traffic, durations = ClientTraffic(admin_socket()), CallDurations()
+        if settings.metrics == EXTENSIVE:
+            durations.time(grpc.methods)
         MetricsPage(
             [
+                traffic,
+                durations,
                 ServerCollector(own, version),
                 ApiCollector(grpc, watch, pages),
                 CatalogCollector(governance),
                 *engine.collectors,
                 *(() if audit is None else (audit.collector,)),
                 LimitsCollector(limited, connections),
-            ]
+            ],
+            refresh=traffic.refresh,
         ).add_to(http)
         self._add_launcher_routes(http, apis)
         return apis

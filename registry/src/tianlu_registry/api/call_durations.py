@@ -16,6 +16,9 @@ from prometheus_client.registry import Collector
 from tianlu_registry.api.grpc_asgi import Method, RpcContext
 from tianlu_registry.durations import Durations
 
+BASIC: Final = "basic"
+EXTENSIVE: Final = "extensive"
+
 BOUNDS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Prometheus' default."""
 
@@ -34,6 +37,8 @@ class CallDurations(Collector):
                 method.handler = _timed(method.handler, durations)
 
     def collect(self) -> Iterator[Metric]:
+        if not self._timed:
+            return
         family = HistogramMetricFamily(
             "grpc_server_handling_seconds",
             "Time of calls.",

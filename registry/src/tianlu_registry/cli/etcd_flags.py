@@ -127,7 +127,6 @@ ETCD_FLAGS: Final[Mapping[str, EtcdFlag]] = MappingProxyType(
         "bcrypt-cost": _idle("passwords are hashed by argon2id, at a fixed cost of 30 ms"),
         # Profiling, tracing, logging
         "enable-pprof": _idle_switch("there is no Go profiler in it; py-spy attaches to the node"),
-        "metrics": _idle("there are no histograms of calls; their counts are always there"),
         "experimental-enable-distributed-tracing": _refused_switch(_NO_TRACING),
         "enable-distributed-tracing": _refused_switch(_NO_TRACING),
         "experimental-distributed-tracing-address": _idle(_NO_TRACING),

@@ -79,6 +79,7 @@ def serve(
             progress_interval_seconds=limits.progress_interval_seconds,
             auth_token=users.auth_token,
             auth_token_ttl_seconds=float(users.auth_token_ttl),
+            metrics=running.metrics.value,
             audit=audit_options,
             client_limits=limits_of_clients,
             client_ports=_ports(held.addresses),

@@ -27,6 +27,13 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class MetricsDetail(StrEnum):
+    """How much /metrics says."""
+
+    BASIC = "basic"
+    EXTENSIVE = "extensive"
+
+
 @dataclass(frozen=True, slots=True)
 class ClientFlags:
     """Where clients connect."""
@@ -100,6 +107,9 @@ class RunningFlags:
         "Where the log goes once the node starts: 'default' or 'stderr', 'stdout', or a file, "
         "which is continued.",
     ] = "default"
+    metrics: Annotated[
+        MetricsDetail, "'extensive' adds histograms of how long calls take, by method."
+    ] = MetricsDetail.BASIC
     config_file: Annotated[
         Path | None,
         "Take all flags from this file, YAML or JSON, as etcd does: those beside it do not count.",

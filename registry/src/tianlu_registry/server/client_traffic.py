@@ -6,6 +6,7 @@ statistics".
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,11 @@ ADMIN_SOCKET_VARIABLE: Final = "TIANLU_ENVOY_ADMIN_SOCKET"
 
 _TIMEOUT_SECONDS: Final = 1.0
 _STATS: Final = f"http.{LISTENER_NAME}.downstream_cx_(rx|tx)_bytes_total"
+
+
+def admin_socket() -> Path:
+    """Return where this process's Envoy tells its figures."""
+    return Path(os.environ[ADMIN_SOCKET_VARIABLE])
 
 
 class ClientTraffic(Collector):

@@ -25,6 +25,7 @@ from tianlu_registry.server.addresses import Address
 from tianlu_registry.server.bootstrap import EnvoyPlan, TlsPlan, bootstrap
 from tianlu_registry.server.child import Child, child_environment
 from tianlu_registry.server.client_tls import ClientTls, SecretFiles, transport_socket
+from tianlu_registry.server.client_traffic import ADMIN_SOCKET_VARIABLE
 from tianlu_registry.server.envoy_limits import ConnectionLimits
 from tianlu_registry.server.local_http import Line, request
 from tianlu_registry.server.supervision import (
@@ -47,6 +48,7 @@ TOKEN_HEADER = "x-tianlu-launcher"  # noqa: S105 - the header's name
 ALIVE_PATH = "/-/alive"
 DRAIN_PATH = "/-/drain"
 
+_ADMIN_SOCKET = "admin.sock"
 _EXIT_OK = 0
 _STARTING_PROBE_SECONDS = 0.05
 _ADMIN_TIMEOUT_SECONDS = 1.0
@@ -113,15 +115,16 @@ class Launcher:
         Raises:
             CannotStart: there is no shared libpython.
         """
-        environment = child_environment(
-            {
-                **self._plan.environment,
-                TOKEN_VARIABLE: self._token,
-                RELAY_SECRET_VARIABLE: self._relay_secret,
-            }
-        )
         directory = Path(tempfile.mkdtemp(prefix="tianlu-registry-"))
         try:
+            environment = child_environment(
+                {
+                    **self._plan.environment,
+                    TOKEN_VARIABLE: self._token,
+                    RELAY_SECRET_VARIABLE: self._relay_secret,
+                    ADMIN_SOCKET_VARIABLE: str(directory / _ADMIN_SOCKET),
+                }
+            )
             with _stop_on_signals(self.stop):
                 return await self._keep_running(directory, environment)
         finally:
@@ -132,7 +135,7 @@ class Launcher:
             app=self._plan.app,
             addresses=self._plan.addresses,
             probe_socket=directory / "probe.sock",
-            admin_socket=directory / "admin.sock",
+            admin_socket=directory / _ADMIN_SOCKET,
             tls=self._tls_plan(directory),
             limits=self._plan.connections,
             metrics_addresses=self._plan.metrics_addresses,

@@ -28,6 +28,7 @@ class RegistrySettings:
         auth_token_ttl_seconds: how long an unused simple token lives.
         client_certificates: clients are known by certificates that the TLS listener has verified.
         cors, host_whitelist: see `WebAccess`.
+        metrics: basic or extensive.
         audit: where lines about changes go.
         client_limits: what each client may take.
         client_ports: local ports where clients connect.
@@ -44,6 +45,7 @@ class RegistrySettings:
     client_certificates: bool = False
     cors: tuple[str, ...] = ()
     host_whitelist: tuple[str, ...] = ()
+    metrics: str = "basic"
     audit: AuditOptions = field(default_factory=AuditOptions)
     client_limits: ClientLimits = field(default_factory=ClientLimits)
     client_ports: tuple[int, ...] = ()
