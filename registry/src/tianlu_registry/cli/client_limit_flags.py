@@ -45,10 +45,6 @@ class ClientLimitFlags:
         "Whose x-forwarded-for says where a client is: comma-separated networks, and unix for "
         "whoever comes by a Unix socket.",
     ] = "unix"
-    grpc_keepalive_min_time: Annotated[
-        str,
-        "Accepted for etcd's sake, without effect: floods of pings are noticed by their number.",
-    ] = "5s"
     grpc_keepalive_interval: Annotated[
         str, "How often the node pings a client's connection, as a duration."
     ] = "30s"
@@ -62,7 +58,6 @@ class ClientLimitFlags:
         Raises:
             CannotStart: names the flag that cannot be.
         """
-        _seconds("grpc_keepalive_min_time", self.grpc_keepalive_min_time)
         limits = ConnectionLimits(
             connections_max=self.max_connections,
             streams_per_connection_max=self.max_concurrent_streams,
