@@ -23,7 +23,7 @@ OURS = OurFlags(
     negations={"pre-vote"},
     others={"name", "snapshot-catchup-entries"},
 )
-NOT_OF_THE_SERVER = {"version", "help", "grpc-keepalive-interval", "grpc-keepalive-timeout"}
+NOT_OF_THE_SERVER = {"version", "help"}
 
 
 def our_flags() -> set[str]:

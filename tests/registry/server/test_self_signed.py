@@ -1,18 +1,13 @@
-"""Certificates that nodes make for themselves: when anew, and that clients and members use them."""
+"""Certificates that nodes make for themselves: when anew, and with which flags not."""
 
 from __future__ import annotations
 
 import ssl
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import pytest
 from cryptography import x509
-from registry.registry_process import RegistryProcess
 from typer.testing import CliRunner
 
 from tianlu_registry.cli import app
@@ -115,43 +110,3 @@ def test_what_cannot_go_together_is_named(tmp_path: Path, flags: list[str], name
     done = CliRunner().invoke(app, [f"--data-dir={tmp_path / 'data'}", listen, *flags])
     assert done.exit_code == EXIT_USAGE
     assert done.stderr.splitlines()[-1].startswith(f"tianlu registry: {named}")
-
-
-def test_clients_and_members_use_them(tmp_path: Path) -> None:
-    """Two members that have made their certificates, and who was given the one of a member."""
-    sockets = {name: tmp_path / f"{name}.sock" for name in ("n1", "n2")}
-    cluster = ",".join(f"{name}=unixs:{path}" for name, path in sockets.items())
-    nodes = []
-    for name, path in sockets.items():
-        (tmp_path / name).mkdir()
-        nodes.append(
-            RegistryProcess(
-                tmp_path / name,
-                *("--listen-client-urls=https://127.0.0.1:0", "--auto-tls", "--peer-auto-tls"),
-                *(f"--name={name}", f"--initial-cluster={cluster}"),
-                *(f"--initial-advertise-peer-urls=unixs:{path}", "--log-level=warn"),
-            )
-        )
-    try:
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(RegistryProcess.start, nodes))
-        etcdctl = Path(sys.executable).parent / "etcdctl"
-        for node, skip in zip(nodes, (False, True), strict=True):
-            cert = node.directory / "data" / "fixtures" / "client" / "cert.pem"
-            # etcdctl 3.5 looks at the second one only if it is told the first.
-            blind = ("--insecure-transport=false", "--insecure-skip-tls-verify")
-            trust = blind if skip else (f"--cacert={cert}",)
-            done = subprocess.run(
-                [str(etcdctl), f"--endpoints={node.url}", *trust, "put", "a", "b"],
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
-            assert (done.stdout, done.stderr) == ("OK\n", "")
-        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-            httpx.get(f"{nodes[0].url}/health")
-        assert (tmp_path / "n1/data/fixtures/peer/cert.pem").exists()
-    finally:
-        for node in nodes:
-            node.kill()

@@ -46,12 +46,9 @@ _COUNTERS: Final[tuple[_Figure, ...]] = (
     ),
 )
 
+_LABELS: Final = {"etcd_network_peer_received_bytes": "From"}
+
 _GAUGES: Final[tuple[_Figure, ...]] = (
-    (
-        "etcd_network_active_peers",
-        "1 while the connection to a member is up.",
-        lambda peer: float(peer.connected),
-    ),
     (
         "tianlu_registry_peer_round_trip_seconds",
         "Time of the newest ping to a member and back.",
@@ -74,7 +71,7 @@ class PeerCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         peers = self._node.others.peers.status()
         for name, text, figure in _COUNTERS:
-            counter = CounterMetricFamily(name, text, labels=("To",))
+            counter = CounterMetricFamily(name, text, labels=(_LABELS.get(name, "To"),))
             for member, status in peers.items():
                 counter.add_metric((_label(member),), figure(status))
             yield counter
@@ -83,6 +80,7 @@ class PeerCollector(Collector):
             for member, status in peers.items():
                 gauge.add_metric((_label(member),), figure(status))
             yield gauge
+        yield _active(self._node.identity.member_id, peers)
         yield _round_trips(peers)
         yield self._lags()
         yield CounterMetricFamily(
@@ -101,6 +99,17 @@ class PeerCollector(Collector):
         for member, peer in status.peers.items():
             lags.add_metric((_label(member),), max(status.committed - peer.match, 0))
         return lags
+
+
+def _active(local: MemberId, peers: Mapping[MemberId, PeerStatus]) -> Metric:
+    family = GaugeMetricFamily(
+        "etcd_network_active_peers",
+        "1 while the connection to a member is up.",
+        labels=("Local", "Remote"),
+    )
+    for member, status in peers.items():
+        family.add_metric((_label(local), _label(member)), float(status.connected))
+    return family
 
 
 def _round_trips(peers: Mapping[MemberId, PeerStatus]) -> Metric:
