@@ -250,11 +250,12 @@ _SCALARS: Final[Mapping[int, Callable[[FieldDescriptor, object, str], object]]] 
 
 
 def _kind(value: object) -> str:
-    """Return what JSON calls the value's type; for text the beginning of it, which helps more."""
+    """Return what JSON calls the value's type. Not the value: it may be a password in the wrong
+    place."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f"the text {value[:40]!r}"
+        return "a text"
     if isinstance(value, int | float):
-        return f"the number {value}"
+        return "a number"
     return {dict: "an object", list: "a list", type(None): "null"}[type(value)]
