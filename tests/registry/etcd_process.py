@@ -30,7 +30,7 @@ class EtcdProcess:
 
     def __init__(self, directory: Path, *arguments: str) -> None:
         self.directory = directory
-        self._arguments = arguments
+        self.arguments = arguments
         self.client_port = free_port()
         self.peer_port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -55,7 +55,7 @@ class EtcdProcess:
                     f"--initial-cluster=test={peer}",
                     "--unsafe-no-fsync",
                     "--log-level=error",
-                    *self._arguments,
+                    *self.arguments,
                 ],
                 stdout=log,
                 stderr=log,

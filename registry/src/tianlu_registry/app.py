@@ -30,7 +30,8 @@ from tianlu_registry.api.catalog_json import CatalogJson
 from tianlu_registry.api.errors import error_status
 from tianlu_registry.api.etcd_admission import Admission
 from tianlu_registry.api.etcd_auth import UsersServicer
-from tianlu_registry.api.etcd_cluster import AuthServicer, ClusterServicer
+from tianlu_registry.api.etcd_auth_passed_on import PassedOnAuthServicer
+from tianlu_registry.api.etcd_cluster import ClusterServicer
 from tianlu_registry.api.etcd_election import ElectionServicer
 from tianlu_registry.api.etcd_json_stream import JsonObserve, JsonSnapshot, JsonStreams
 from tianlu_registry.api.etcd_kv import KvServicer
@@ -50,7 +51,7 @@ from tianlu_registry.api.metrics import ApiCollector, MetricsPage, ServerCollect
 from tianlu_registry.api.web_access import WebAccess
 from tianlu_registry.audit.audited import audited
 from tianlu_registry.audit.running import Auditing, auditing
-from tianlu_registry.authn.caller import serving
+from tianlu_registry.authn.caller import credentials, serving
 from tianlu_registry.authn.client_name import ClientNames, Proxies
 from tianlu_registry.authn.entrance import Entrance
 from tianlu_registry.authn.guarded_methods import (
@@ -60,6 +61,7 @@ from tianlu_registry.authn.guarded_methods import (
     may_read_catalog,
 )
 from tianlu_registry.authn.options import make_tokens
+from tianlu_registry.authn.underlying_guard import UnderlyingGuard
 from tianlu_registry.engine.auth import AuthEngine
 from tianlu_registry.engine.cluster import Cluster
 from tianlu_registry.engine.embedded import EmbeddedNode
@@ -230,8 +232,7 @@ class RegistryApp:
         """Put the APIs together over `engine`, for callers behind `entrance`."""
         auditor = None if audit is None else audit.auditor
         settings, own = self._settings, engine.store
-        store: Store = own if entrance is None else entrance.store
-        cluster = engine.cluster if entrance is None else entrance.cluster
+        store, cluster, users = _for_callers(engine, entrance)
         version = importlib.metadata.version("tianlu-registry")
         http = HttpRouter(WebAccess(frozenset(settings.cors), frozenset(settings.host_whitelist)))
         grpc = GrpcApp(
@@ -252,6 +253,9 @@ class RegistryApp:
             maintenance = guarded_methods(maintenance, entrance.guard, MAINTENANCE_RULES)
             catalog = guarded_methods(catalog, entrance.guard, CATALOG_RULES)
             check_catalog_watch = partial(entrance.guard.ask, may_read_catalog)
+        elif engine.underlying is not None and engine.underlying.guard is not None:
+            catalog = guarded_methods(catalog, engine.underlying.guard, CATALOG_RULES)
+            check_catalog_watch = partial(engine.underlying.guard.ask, may_read_catalog)
         health = HealthServicer()
         pages = HealthPages(own, version, lambda: governance.feed.ready)
         apis = Apis(limited or grpc, grpc, http, watch, health, pages, governance)
@@ -279,7 +283,7 @@ class RegistryApp:
             "Auth": audited(
                 auditor,
                 etcd["Auth"],
-                admission.before(etcd["Auth"], _auth_servicer(store, entrance)),
+                admission.before(etcd["Auth"], users),
             ),
         }
         for name, servicer in etcd_services.items():
@@ -347,11 +351,27 @@ class RegistryApp:
 
 
 @dataclass(frozen=True, slots=True)
+class Underlying:
+    """What callers are given of a store whose users are its own.
+
+    Attributes:
+        callers: the store, asked as whoever is served.
+        users: the service Auth.
+        guard: asked before what the node does as its own user; None if it has none.
+    """
+
+    callers: Store
+    users: PassedOnAuthServicer
+    guard: UnderlyingGuard | None
+
+
+@dataclass(frozen=True, slots=True)
 class Engine:
     """What runs underneath the APIs.
 
     Attributes:
         auth: its users; None if whoever it stands on looks after them.
+        underlying: what is particular to that; None if there is nobody.
         is_learner, has_leader: see `Admission`.
         collectors: its metrics.
     """
@@ -359,9 +379,20 @@ class Engine:
     store: Store
     cluster: Cluster
     auth: AuthEngine | None
+    underlying: Underlying | None
     is_learner: Callable[[], bool]
     has_leader: Callable[[], bool]
     collectors: Iterable[Collector]
+
+
+def _for_callers(engine: Engine, entrance: Entrance | None) -> tuple[Store, Cluster, object]:
+    """Return the store, the cluster and the service Auth that callers are given."""
+    if entrance is not None:
+        users = UsersServicer(entrance.administration, entrance.store.header)
+        return entrance.store, entrance.cluster, users
+    if engine.underlying is None:
+        raise RuntimeError("an engine has users of its own, or stands on somebody who has")
+    return engine.underlying.callers, engine.cluster, engine.underlying.users
 
 
 @contextlib.asynccontextmanager
@@ -369,16 +400,29 @@ async def _engine(settings: RegistrySettings) -> AsyncIterator[Engine]:
     """Run the store that the settings ask for."""
     if settings.etcd_endpoints:
         # grpcio's client takes time and memory that the embedded node does not need.
-        from tianlu_registry.engine.etcd import EtcdConfig, EtcdStore
-        from tianlu_registry.engine.etcd_cluster import EtcdCluster
+        from tianlu_registry.engine.etcd_config import EtcdConfig
+        from tianlu_registry.engine.etcd_engine import running_on_etcd
 
-        async with await EtcdStore.connect(EtcdConfig(settings.etcd_endpoints)) as store:
+        config = EtcdConfig(
+            settings.etcd_endpoints,
+            cacert=settings.etcd_cacert,
+            cert=settings.etcd_cert,
+            key=settings.etcd_key,
+            user=settings.etcd_user,
+            password_file=settings.etcd_password_file,
+        )
+        async with running_on_etcd(config, lambda: credentials().token) as found:
             yield Engine(
-                store,
-                EtcdCluster(store),
+                found.own,
+                found.cluster,
                 None,
+                underlying=Underlying(
+                    found.callers,
+                    PassedOnAuthServicer(found.auth.ask),
+                    UnderlyingGuard(found.callers) if found.has_user else None,
+                ),
                 is_learner=lambda: False,  # a learner underneath is left for another member
-                has_leader=lambda: store.status().leader_id != NO_MEMBER,
+                has_leader=lambda: found.own.status().leader_id != NO_MEMBER,
                 collectors=(),
             )
         return
@@ -389,18 +433,13 @@ async def _engine(settings: RegistrySettings) -> AsyncIterator[Engine]:
             node.store,
             EmbeddedCluster(node.node),
             EmbeddedAuth(node.node),
+            underlying=None,
             is_learner=lambda: node.node.is_learner,
             has_leader=lambda: node.node.leader_id != NO_MEMBER,
             collectors=collectors,
         )
     finally:
         await node.stop()
-
-
-def _auth_servicer(store: Store, entrance: Entrance | None) -> object:
-    if entrance is None:
-        return AuthServicer(store)
-    return UsersServicer(entrance.administration, store.header)
 
 
 def exit_with(error: BaseException) -> None:

@@ -11,6 +11,7 @@
     │   ├── ClusterChangeRefused   PeerUrlExists, LearnerNotReady, NotLeader ...
     │   ├── AuthRefused            UserNotFound, RoleExists, AuthNotEnabled ...
     │   ├── PermissionDenied, InvalidAuthToken, AuthFailed, AuthOldRevision, UserEmpty ...
+    │   ├── RefusedUnderneath      by the etcd cluster that this node stands on
     │   └── Conflict               the thing is not in the state that the request needs
     ├── Unavailable                the registry cannot now: try again
     │   ├── NoLeader, NotSupportedForLearner, TooManyRequests, Stopped, UnhealthyCluster ...
@@ -289,6 +290,18 @@ class InvalidAuthToken(InputError):
     """The token is unknown, has expired or is forged: log in anew."""
 
     text = "etcdserver: invalid auth token"
+
+
+class RefusedUnderneath(InputError):
+    """The etcd cluster that this node stands on refused, in words that are not ours.
+
+    Args:
+        code: gRPC's number for it.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Unavailable(RegistryError):

@@ -14,7 +14,8 @@ import pytest
 from registry.etcd_process import EtcdProcess
 
 from tianlu_registry.engine.embedded import EmbeddedNode
-from tianlu_registry.engine.etcd import EtcdConfig, EtcdStore
+from tianlu_registry.engine.etcd import EtcdStore
+from tianlu_registry.engine.etcd_config import EtcdConfig
 from tianlu_registry.engine.store import Store
 from tianlu_registry.node.config import MIB, NodeConfig
 

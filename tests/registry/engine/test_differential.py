@@ -33,7 +33,8 @@ from tianlu._proto.etcd.rpc_pb2 import (
     TxnRequest,
 )
 from tianlu_registry.engine.embedded import EmbeddedNode
-from tianlu_registry.engine.etcd import EtcdConfig, EtcdStore
+from tianlu_registry.engine.etcd import EtcdStore
+from tianlu_registry.engine.etcd_config import EtcdConfig
 from tianlu_registry.engine.store import Store
 from tianlu_registry.errors import RegistryError
 from tianlu_registry.mvcc.types import WatchSpec

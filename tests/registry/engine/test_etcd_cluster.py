@@ -14,9 +14,10 @@ from registry.etcd_process import free_port
 from registry.etcd_trio import EtcdTrio
 
 from tianlu._proto.etcd import rpc_pb2 as pb
-from tianlu_registry.engine.etcd import EtcdConfig, EtcdStore
+from tianlu_registry.engine.etcd import EtcdStore
 from tianlu_registry.engine.etcd_channels import EtcdMethod
 from tianlu_registry.engine.etcd_cluster import EtcdCluster
+from tianlu_registry.engine.etcd_config import EtcdConfig
 from tianlu_registry.engine.etcd_errors import error_of_text
 from tianlu_registry.errors import (
     FutureRevision,

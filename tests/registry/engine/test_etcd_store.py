@@ -19,7 +19,8 @@ from tianlu._proto.etcd.rpc_pb2 import (
     PutRequest,
     RangeRequest,
 )
-from tianlu_registry.engine.etcd import EtcdConfig, EtcdStore
+from tianlu_registry.engine.etcd import EtcdStore
+from tianlu_registry.engine.etcd_config import EtcdConfig
 from tianlu_registry.engine.etcd_errors import error_of_text
 from tianlu_registry.errors import (
     Compacted,

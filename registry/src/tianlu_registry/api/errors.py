@@ -74,6 +74,8 @@ def error_status(error: Exception) -> RpcError | None:
         return error
     if not isinstance(error, errors.RegistryError):
         return None
+    if isinstance(error, errors.RefusedUnderneath):
+        return RpcError(StatusCode(error.code), str(error))
     return RpcError(code_of(type(error)), str(error), details=_details(error))
 
 

@@ -1,4 +1,4 @@
-"""etcdserverpb.Cluster and the answered part of etcdserverpb.Auth."""
+"""etcdserverpb.Cluster."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from tianlu._proto.etcd.rpc_pb2 import (
-    AuthStatusRequest,
-    AuthStatusResponse,
     MemberAddRequest,
     MemberAddResponse,
     MemberListRequest,
@@ -22,11 +20,7 @@ from tianlu._proto.etcd.rpc_pb2 import (
 )
 from tianlu_registry.api.grpc_asgi import RpcContext
 from tianlu_registry.engine.cluster import Cluster
-from tianlu_registry.engine.store import Store
 from tianlu_registry.errors import MemberUrlsInvalid
-
-_FIRST_AUTH_REVISION = 1
-"""What etcd reports before authentication was ever configured."""
 
 ResponseT = TypeVar(
     "ResponseT",
@@ -109,17 +103,3 @@ def _is_member_url(text: str) -> bool:
         return bool(url.netloc or url.path)
     plain = not (url.path or url.query or url.fragment or url.username)
     return url.scheme in _TCP_SCHEMES and port is not None and plain
-
-
-class AuthServicer:
-    """Says that authentication is off, which clients ask before they try to log in."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def AuthStatus(  # noqa: N802
-        self, request: AuthStatusRequest, context: RpcContext
-    ) -> AuthStatusResponse:
-        return AuthStatusResponse(
-            header=self._store.header(), enabled=False, authRevision=_FIRST_AUTH_REVISION
-        )

@@ -12,11 +12,11 @@ from contextlib import aclosing
 from functools import partial, wraps
 from inspect import isasyncgenfunction
 from types import MappingProxyType
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from tianlu_registry.auth import Checker, Claim
 from tianlu_registry.auth.permissions import Access
-from tianlu_registry.authn.guard import Check, Guard
+from tianlu_registry.authn.guard import Check
 
 Rule = Callable[[Checker, Claim], None]
 ServicerT = TypeVar("ServicerT")
@@ -78,10 +78,22 @@ MAINTENANCE_RULES: Final[Mapping[str, Rule]] = MappingProxyType(
 )
 
 
+class Asked(Protocol):
+    """What is asked before a method runs. `Guard` is one, `UnderlyingGuard` another."""
+
+    @property
+    def enabled(self) -> bool: ...
+
+    @property
+    def checker(self) -> Any: ...  # noqa: ANN401 - what rules ask
+
+    async def require(self, check: Check) -> Claim: ...
+
+
 class _GuardedMethods(Generic[ServicerT]):
     """A servicer whose methods ask first; what is no method of the service passes."""
 
-    def __init__(self, servicer: ServicerT, guard: Guard, rules: Mapping[str, Rule]) -> None:
+    def __init__(self, servicer: ServicerT, guard: Asked, rules: Mapping[str, Rule]) -> None:
         self._servicer = servicer
         self._guard = guard
         self._rules = rules
@@ -96,12 +108,12 @@ class _GuardedMethods(Generic[ServicerT]):
         return guarded
 
 
-def guarded_methods(servicer: ServicerT, guard: Guard, rules: Mapping[str, Rule]) -> ServicerT:
+def guarded_methods(servicer: ServicerT, guard: Asked, rules: Mapping[str, Rule]) -> ServicerT:
     """Return a servicer that asks `guard` before each method, by `rules`."""
     return cast("ServicerT", _GuardedMethods(servicer, guard, rules))
 
 
-def _guarded(method: Callable[..., Any], guard: Guard, check: Check) -> Callable[..., Any]:
+def _guarded(method: Callable[..., Any], guard: Asked, check: Check) -> Callable[..., Any]:
     """Return the method with a check before it, in the same form: coroutine or generator."""
     if isasyncgenfunction(method):
 

@@ -15,6 +15,7 @@ from tianlu_registry.cli.node import flag_of_field, node_config
 from tianlu_registry.cli.serve import serve
 from tianlu_registry.cli.serving_flags import ClientFlags, RunningFlags, UserFlags
 from tianlu_registry.cli.tls_flags import ClientTlsFlags, PeerTlsFlags
+from tianlu_registry.cli.underlying_flags import UnderlyingFlags
 from tianlu_registry.errors import InvalidArgument
 from tianlu_registry.server.errors import EXIT_USAGE, CannotStart
 
@@ -40,6 +41,7 @@ def registry(
     users: UserFlags,
     audit: AuditFlags,
     running: RunningFlags,
+    underlying: UnderlyingFlags,
 ) -> None:
     """Run a registry node until it is told to stop.
 
@@ -50,7 +52,9 @@ def registry(
     """
     try:
         node = node_config(member, clients, cluster, peer_tls, limits)
-        status = serve(node, clients, client_tls, limits, client_limits, users, audit, running)
+        status = serve(
+            node, clients, client_tls, limits, client_limits, users, audit, running, underlying
+        )
     except InvalidArgument as error:
         raise failed(f"{flag_of_field(error.field)}: {error.problem}", EXIT_USAGE) from error
     except CannotStart as error:

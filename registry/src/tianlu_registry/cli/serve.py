@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ from tianlu_registry.cli.client_limit_flags import ClientLimitFlags
 from tianlu_registry.cli.limit_flags import LimitFlags
 from tianlu_registry.cli.serving_flags import ClientFlags, RunningFlags, UserFlags
 from tianlu_registry.cli.tls_flags import ClientTlsFlags
+from tianlu_registry.cli.underlying_flags import UnderlyingFlags
 from tianlu_registry.cli.urls import split_urls
 from tianlu_registry.node.config import NodeConfig
 from tianlu_registry.server.addresses import Address, Reservation, TcpAddress, parse_listen_urls
@@ -45,6 +46,7 @@ def serve(
     users: UserFlags,
     audit: AuditFlags,
     running: RunningFlags,
+    underlying: UnderlyingFlags,
 ) -> int:
     """Check, reserve, and run the launcher. Returns the exit status.
 
@@ -76,6 +78,7 @@ def serve(
             node=replace(node, client_urls=client_urls),
             client_urls=client_urls,
             etcd_endpoints=split_urls(running.etcd_endpoints),
+            **asdict(underlying),
             progress_interval_seconds=limits.progress_interval_seconds,
             auth_token=users.auth_token,
             auth_token_ttl_seconds=float(users.auth_token_ttl),

@@ -10,102 +10,55 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import AsyncGenerator, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Coroutine
 from typing import Any, Self
 
-import grpc
-import grpc.aio
-from google.protobuf.message import Message
-
 from tianlu._proto.etcd.rpc_pb2 import (
-    CompactionRequest,
-    CompactionResponse,
-    DeleteRangeRequest,
-    DeleteRangeResponse,
-    LeaseGrantRequest,
-    LeaseGrantResponse,
     LeaseKeepAliveResponse,
-    LeaseLeasesRequest,
-    LeaseLeasesResponse,
-    LeaseRevokeRequest,
-    LeaseRevokeResponse,
-    LeaseTimeToLiveRequest,
-    LeaseTimeToLiveResponse,
-    PutRequest,
-    PutResponse,
-    RangeRequest,
-    RangeResponse,
     ResponseHeader,
     StatusRequest,
     StatusResponse,
-    TxnRequest,
-    TxnResponse,
 )
-from tianlu_registry.engine.etcd_channels import EtcdChannels, EtcdEndpoint, EtcdMethod, Response
-from tianlu_registry.engine.etcd_errors import map_error, was_not_sent
-from tianlu_registry.engine.etcd_lease import EtcdKeepAlive
+from tianlu_registry.engine.etcd_calls import EtcdCalls
+from tianlu_registry.engine.etcd_channels import EtcdChannels, EtcdEndpoint, EtcdMethod
+from tianlu_registry.engine.etcd_config import EtcdConfig
+from tianlu_registry.engine.etcd_identity import OwnUser
+from tianlu_registry.engine.etcd_lease import EtcdKeepAlive, renew
+from tianlu_registry.engine.etcd_requests import EtcdRequests
 from tianlu_registry.engine.etcd_watch import EtcdWatcher, EtcdWatchStream
-from tianlu_registry.engine.range_stream import pieces
 from tianlu_registry.engine.store import StoreStatus
-from tianlu_registry.errors import InvalidArgument, RegistryError, Unavailable
+from tianlu_registry.errors import RegistryError
 from tianlu_registry.mvcc.types import WatchSink, WatchSpec
 
 logger = logging.getLogger(__name__)
 
-_RANGE = EtcdMethod("KV/Range", RangeResponse)
-_PUT = EtcdMethod("KV/Put", PutResponse)
-_DELETE_RANGE = EtcdMethod("KV/DeleteRange", DeleteRangeResponse)
-_TXN = EtcdMethod("KV/Txn", TxnResponse)
-_COMPACT = EtcdMethod("KV/Compact", CompactionResponse)
-_LEASE_GRANT = EtcdMethod("Lease/LeaseGrant", LeaseGrantResponse)
-_LEASE_REVOKE = EtcdMethod("Lease/LeaseRevoke", LeaseRevokeResponse)
-_LEASE_TIME_TO_LIVE = EtcdMethod("Lease/LeaseTimeToLive", LeaseTimeToLiveResponse)
-_LEASE_LEASES = EtcdMethod("Lease/LeaseLeases", LeaseLeasesResponse)
 _STATUS = EtcdMethod("Maintenance/Status", StatusResponse)
 
-_RETRY_PAUSE_SECONDS = 0.05
 
-
-@dataclass(frozen=True, slots=True)
-class EtcdConfig:
-    """Where an etcd cluster is and how patient to be.
+class EtcdStore(EtcdRequests):
+    """Implements `engine.store.Store`. Make it with `connect`, end it with `close`.
 
     Attributes:
-        endpoints: client addresses of members, at least one: ``http://host:port``,
-            ``https://host:port``, ``host:port`` or ``unix:/path``.
-        credentials: for ``https`` members; None takes the system's roots.
-        request_timeout_seconds: for one request with its repetitions. etcd's own limit is 5 s
-            plus two election timeouts.
-        status_interval_seconds: how old `status` may get, and how soon an idle store learns of
-            revisions that others made.
+        calls: the connections, and as whom they are used.
     """
 
-    endpoints: tuple[str, ...]
-    credentials: grpc.ChannelCredentials | None = field(default=None, repr=False)
-    request_timeout_seconds: float = 7.0
-    status_interval_seconds: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.endpoints:
-            raise InvalidArgument("etcd_endpoints", "is empty; name at least one member")
-        if self.request_timeout_seconds <= 0:
-            raise InvalidArgument("request_timeout_seconds", "must be positive")
-
-
-class EtcdStore:
-    """Implements `engine.store.Store`. Make it with `connect`, end it with `close`."""
-
     def __init__(self, config: EtcdConfig) -> None:
-        self._config = config
         endpoints = tuple(EtcdEndpoint.parse(url) for url in config.endpoints)
-        self._channels = EtcdChannels(endpoints, config.credentials)
+        has_tls = any(endpoint.tls for endpoint in endpoints)
+        channels = EtcdChannels(endpoints, config.credentials() if has_tls else None)
+        super().__init__(EtcdCalls(channels, config.request_timeout_seconds))
+        if config.user:
+            nobody = EtcdCalls(channels, config.request_timeout_seconds)
+            self.calls.identity = OwnUser(config, nobody.authenticate)
+        self._config = config
         self._header = ResponseHeader()
         self._status = StatusResponse()
         self._compact_revision = 0
-        self._watch_stream = EtcdWatchStream(self._channels, lambda: self._header.revision)
-        self._keep_alive = EtcdKeepAlive(self._channels)
+        self._knows_by_certificate = False
+        self._watches = EtcdWatchStream(
+            channels, lambda: self._header.revision, self.calls.identity
+        )
+        self._keep_alive = EtcdKeepAlive(channels, self.calls.identity)
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -114,14 +67,17 @@ class EtcdStore:
 
         Raises:
             Unavailable: no member answered within the request timeout.
+            AuthFailed: the node's user or password is not etcd's.
+            InvalidArgument: a file cannot be read.
         """
         store = cls(config)
         try:
             await store._refresh_status()
+            await store.calls.identity.token()
         except BaseException:
-            await store._channels.close()
+            await store.calls.channels.close()
             raise
-        store._start(store._watch_stream.run(), "etcd-watch")
+        store._start(store._watches.run(), "etcd-watch")
         store._start(store._poll_status(), "etcd-status")
         return store
 
@@ -131,9 +87,9 @@ class EtcdStore:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._watch_stream.close()
+        self._watches.close()
         await self._keep_alive.close()
-        await self._channels.close()
+        await self.calls.channels.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -168,123 +124,37 @@ class EtcdStore:
             errors=tuple(status.errors),
         )
 
-    async def range(self, request: RangeRequest) -> RangeResponse:
-        return await self.call(_RANGE, request)
-
-    async def range_encoded(self, request: RangeRequest) -> bytes:
-        return (await self.range(request)).SerializeToString()
-
-    def range_stream(self, request: RangeRequest) -> AsyncGenerator[RangeResponse, None]:
-        # Of ranges, because etcd has streams of its own since 3.7 only.
-        return pieces(request, self.range)
-
-    async def put(self, request: PutRequest) -> PutResponse:
-        return await self.call(_PUT, request, writes=True)
-
-    async def delete_range(self, request: DeleteRangeRequest) -> DeleteRangeResponse:
-        return await self.call(_DELETE_RANGE, request, writes=True)
-
-    async def txn(self, request: TxnRequest) -> TxnResponse:
-        return await self.call(_TXN, request, writes=True)
-
-    async def compact(self, request: CompactionRequest) -> CompactionResponse:
-        response = await self.call(_COMPACT, request, writes=True)
-        self._compact_revision = max(self._compact_revision, request.revision)
-        return response
-
     def watch(self, spec: WatchSpec, sink: WatchSink) -> EtcdWatcher:
         """Start a watch. A start that is compacted is told by `WatchSink.ended`, not raised."""
-        return self._watch_stream.watch(spec, sink)
-
-    async def lease_grant(self, request: LeaseGrantRequest) -> LeaseGrantResponse:
-        return await self.call(_LEASE_GRANT, request, writes=True)
-
-    async def lease_revoke(self, request: LeaseRevokeRequest) -> LeaseRevokeResponse:
-        return await self.call(_LEASE_REVOKE, request, writes=True)
+        return self._watches.watch(spec, sink)
 
     async def lease_keep_alive(self, lease_id: int) -> LeaseKeepAliveResponse:
-        deadline = time.monotonic() + self._config.request_timeout_seconds
-        while True:
-            endpoint = self._channels.endpoint
-            try:
-                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                    response = await self._keep_alive.renew(lease_id)
-            except TimeoutError as late:
-                raise Unavailable("etcd did not answer a lease renewal in time") from late
-            except Unavailable:
-                if time.monotonic() + _RETRY_PAUSE_SECONDS >= deadline:
-                    raise
-                self._channels.rotate(endpoint)
-                await asyncio.sleep(_RETRY_PAUSE_SECONDS)
-            else:
-                self._note(response)
-                return response
+        response = await renew(self.calls, self._keep_alive, lease_id)
+        self.note(response)
+        return response
 
-    async def lease_time_to_live(self, request: LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse:
-        return await self.call(_LEASE_TIME_TO_LIVE, request)
-
-    async def lease_leases(self) -> LeaseLeasesResponse:
-        return await self.call(_LEASE_LEASES, LeaseLeasesRequest())
-
-    async def call(
-        self, method: EtcdMethod[Response], request: Message, *, writes: bool = False
-    ) -> Response:
-        """Ask the member in use, and others while it cannot answer and time is left.
-
-        Raises:
-            RegistryError: what etcd answered, or that nobody did; see `map_error`.
-        """
-        deadline = time.monotonic() + self._config.request_timeout_seconds
-        while True:
-            endpoint = self._channels.endpoint
-            try:
-                response = await self._channels.unary(method)(
-                    request, timeout=max(0.001, deadline - time.monotonic())
-                )
-            except grpc.aio.AioRpcError as failed:
-                error = map_error(failed, writes=writes)
-                harmless = was_not_sent(failed) or (not writes and isinstance(error, Unavailable))
-                if not harmless or time.monotonic() + _RETRY_PAUSE_SECONDS >= deadline:
-                    raise error from failed
-                self._channels.rotate(endpoint)
-                await asyncio.sleep(_RETRY_PAUSE_SECONDS)
-            else:
-                self._note(response)
-                return response
-
-    async def stream(
-        self, method: EtcdMethod[Response], request: Message
-    ) -> AsyncGenerator[Response, None]:
-        """Yield what the member in use streams. Nothing is repeated: others would stream
-        something else. Closing the generator ends the call.
-
-        Raises:
-            RegistryError: as `call`; the next call goes to another member then.
-        """
-        endpoint = self._channels.endpoint
-        call = self._channels.server_streaming(method)(request)
-        try:
-            async for response in call:
-                yield response
-        except grpc.aio.AioRpcError as failed:
-            error = map_error(failed, writes=False)
-            if isinstance(error, Unavailable):
-                self._channels.rotate(endpoint)
-            raise error from failed
-        finally:
-            call.cancel()
-
-    def _note(self, response: Any) -> None:  # noqa: ANN401 - every answer of etcd has a header
+    def note(self, response: Any) -> None:  # noqa: ANN401 - every answer of etcd has a header
         """Keep the newest header seen. Answers of lagging members must not take us back."""
         header: ResponseHeader = response.header
         if header.revision >= self._header.revision:
             self._header = header
 
+    def note_compaction(self, revision: int) -> None:
+        self._compact_revision = max(self._compact_revision, revision)
+
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
 
+    @property
+    def knows_by_certificate(self) -> bool:
+        """Whether etcd has users, and takes calls without a token for this node's own, by the
+        certificate that it shows. At most a status interval old."""
+        return self._knows_by_certificate
+
     async def _refresh_status(self) -> None:
         self._status = await self.call(_STATUS, StatusRequest())
+        if self._config.cert:
+            self._knows_by_certificate = await self.calls.has_users()
 
     async def _poll_status(self) -> None:
         while True:

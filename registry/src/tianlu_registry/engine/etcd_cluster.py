@@ -31,8 +31,8 @@ from tianlu._proto.etcd.rpc_pb2 import (
     SnapshotRequest,
     SnapshotResponse,
 )
-from tianlu_registry.engine.etcd import EtcdStore
 from tianlu_registry.engine.etcd_channels import EtcdMethod
+from tianlu_registry.engine.etcd_requests import EtcdRequests
 
 _MEMBER_LIST: Final = EtcdMethod("Cluster/MemberList", MemberListResponse)
 _MEMBER_ADD: Final = EtcdMethod("Cluster/MemberAdd", MemberAddResponse)
@@ -53,7 +53,7 @@ class EtcdCluster:
         store: whose connections are used; it is closed by its owner.
     """
 
-    def __init__(self, store: EtcdStore) -> None:
+    def __init__(self, store: EtcdRequests) -> None:
         self._store = store
 
     async def member_list(self, request: MemberListRequest) -> MemberListResponse:

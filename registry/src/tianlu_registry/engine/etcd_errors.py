@@ -13,12 +13,28 @@ import grpc
 
 from tianlu_registry.errors import (
     InputError,
+    RefusedUnderneath,
     RegistryError,
     RequestTimeout,
     RequestTooLarge,
     Stopped,
     Unavailable,
 )
+
+_GO_PREFIX = " desc = "
+
+_ETCD_TEXTS = (
+    "etcdserver: ",
+    "auth: ",
+    "mvcc: ",
+    "lease ",
+    "raft: ",
+    "membership: ",
+    "rpc error: ",
+)
+"""Beginnings of what etcd itself says, and not the connection to it."""
+
+_ABOUT_THE_MEMBER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 _UNKNOWN_OUTCOME_TEXTS = ("etcdserver: request timed out",)
 """Beginnings of texts for which a write may yet be applied: etcd adds a presumed reason."""
@@ -55,7 +71,8 @@ _BY_CODE: dict[grpc.StatusCode, type[RegistryError]] = {
 
 def error_of_text(text: str) -> RegistryError | None:
     """Return the registry's error for one of etcd's texts; None if the text is not known."""
-    known = _BY_TEXT.get(text)
+    # A watch that is refused says so in the form of Go's gRPC library.
+    known = _BY_TEXT.get(text.rpartition(_GO_PREFIX)[2])
     if known is not None:
         return known()
     return RequestTimeout(text) if text.startswith(_UNKNOWN_OUTCOME_TEXTS) else None
@@ -79,6 +96,8 @@ def map_error(failure: grpc.aio.AioRpcError, *, writes: bool) -> RegistryError:
     if known is not None:
         return known
     code = failure.code()
+    if text.startswith(_ETCD_TEXTS) and code not in _ABOUT_THE_MEMBER:
+        return RefusedUnderneath(text, code.value[0])
     mapped = _BY_CODE.get(code, InputError)
     message = f"etcd: {text or code.name}"
     if writes and mapped is Unavailable and not was_not_sent(failure):

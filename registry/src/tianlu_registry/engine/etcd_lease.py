@@ -6,14 +6,17 @@ etcd answers renewals of a stream one after another, so answers belong to reques
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 
 import grpc
 import grpc.aio
 
 from tianlu._proto.etcd.rpc_pb2 import LeaseKeepAliveRequest, LeaseKeepAliveResponse
+from tianlu_registry.engine.etcd_calls import RETRY_PAUSE_SECONDS, EtcdCalls
 from tianlu_registry.engine.etcd_channels import EtcdChannels, EtcdMethod
 from tianlu_registry.engine.etcd_errors import map_error
+from tianlu_registry.engine.etcd_identity import Identity, Nobody, metadata_of
 from tianlu_registry.errors import RegistryError, TooManyRequests, Unavailable
 
 _KEEP_ALIVE = EtcdMethod("Lease/LeaseKeepAlive", LeaseKeepAliveResponse)
@@ -84,8 +87,9 @@ class _Stream:
 class EtcdKeepAlive:
     """Renews leases; opens its stream when first needed and anew after a failure."""
 
-    def __init__(self, channels: EtcdChannels) -> None:
+    def __init__(self, channels: EtcdChannels, identity: Identity | None = None) -> None:
         self._channels = channels
+        self._identity = identity or Nobody()
         self._stream: _Stream | None = None
 
     async def renew(self, lease_id: int) -> LeaseKeepAliveResponse:
@@ -94,10 +98,40 @@ class EtcdKeepAlive:
         Raises:
             Unavailable: the stream broke before the answer came.
         """
+        token = await self._identity.token()
         if self._stream is None or self._stream.broken:
-            self._stream = _Stream(self._channels.bidirectional(_KEEP_ALIVE)())
-        return await self._stream.ask(lease_id)
+            call = self._channels.bidirectional(_KEEP_ALIVE)(metadata=metadata_of(token))
+            self._stream = _Stream(call)
+        try:
+            return await self._stream.ask(lease_id)
+        except RegistryError as error:
+            if self._identity.is_worth_another(token, error):
+                raise Unavailable("etcd wants another token") from error
+            raise
 
     async def close(self) -> None:
         if self._stream is not None:
             await self._stream.close()
+
+
+async def renew(
+    calls: EtcdCalls, keep_alive: EtcdKeepAlive, lease_id: int
+) -> LeaseKeepAliveResponse:
+    """Renew, at the next member while the one in use cannot answer and time is left.
+
+    Raises:
+        Unavailable: none answered in time.
+    """
+    deadline = time.monotonic() + calls.timeout_seconds
+    while True:
+        endpoint = calls.channels.endpoint
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                return await keep_alive.renew(lease_id)
+        except TimeoutError as late:
+            raise Unavailable("etcd did not answer a lease renewal in time") from late
+        except Unavailable:
+            if time.monotonic() + RETRY_PAUSE_SECONDS >= deadline:
+                raise
+            calls.channels.rotate(endpoint)
+            await asyncio.sleep(RETRY_PAUSE_SECONDS)

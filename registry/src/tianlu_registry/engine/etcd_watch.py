@@ -33,7 +33,8 @@ from tianlu._proto.etcd.rpc_pb2 import (
 )
 from tianlu_registry.engine.etcd_channels import EtcdChannels, EtcdMethod
 from tianlu_registry.engine.etcd_errors import error_of_text
-from tianlu_registry.errors import Compacted, RegistryError, Stopped, Unavailable
+from tianlu_registry.engine.etcd_identity import Identity, Nobody, metadata_of
+from tianlu_registry.errors import Compacted, RegistryError, Stopped, Unavailable, UserEmpty
 from tianlu_registry.mvcc.types import WatchBatch, WatchSink, WatchSpec
 
 logger = logging.getLogger(__name__)
@@ -74,13 +75,21 @@ class EtcdWatcher:
 class EtcdWatchStream:
     """The one watch stream of a store, and the watchers on it. Run by `run`, one task."""
 
-    def __init__(self, channels: EtcdChannels, revision: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        channels: EtcdChannels,
+        revision: Callable[[], int],
+        identity: Identity | None = None,
+    ) -> None:
         """Args:
         channels: where etcd is.
         revision: the newest revision this store has seen; a watch "from now" starts behind it.
+        identity: as whom etcd is asked.
         """
         self._channels = channels
         self._revision = revision
+        self._identity = identity or Nobody()
+        self._token: str | None = None  # that this stream was opened with
         self._watchers: dict[EtcdWatcher, None] = {}
         self._by_id: dict[int, EtcdWatcher] = {}
         self._ids = itertools.count(1)
@@ -112,6 +121,11 @@ class EtcdWatchStream:
         self._watchers.pop(watcher, None)
         self._cancel_at_etcd(watcher)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody watches."""
+        return not self._watchers
+
     def close(self) -> None:
         """Tell every watcher that the store has closed."""
         for watcher in list(self._watchers):
@@ -125,7 +139,7 @@ class EtcdWatchStream:
             endpoint = self._channels.endpoint
             try:
                 await self._one_stream()
-            except* (grpc.aio.AioRpcError, Unavailable) as failed:
+            except* (grpc.aio.AioRpcError, RegistryError) as failed:
                 failures = 1 if self._answered else failures + 1
                 if failures == 1:  # one line for a break, not one for each try to mend it
                     reason = _reason_of(failed.exceptions[0])
@@ -143,7 +157,9 @@ class EtcdWatchStream:
 
     async def _one_stream(self) -> None:
         """Open a stream, ask for every watcher, and deliver until it breaks."""
-        call: _Call = self._channels.bidirectional(_WATCH)(metadata=_REQUIRE_LEADER)
+        self._token = await self._identified()
+        metadata = (*_REQUIRE_LEADER, *metadata_of(self._token))
+        call: _Call = self._channels.bidirectional(_WATCH)(metadata=metadata)
         self._by_id.clear()
         self._creating.clear()
         self._outbox = asyncio.Queue()
@@ -158,6 +174,21 @@ class EtcdWatchStream:
         finally:
             self._outbox = None
             call.cancel()
+
+    async def _identified(self) -> str | None:
+        """Return the token to open a stream with. Whoever has to have one and has none may watch
+        no more.
+
+        Raises:
+            RegistryError: there is none.
+        """
+        try:
+            return await self._identity.token()
+        except UserEmpty as error:
+            for watcher in list(self._watchers):
+                self._end(watcher, error)
+            self._wanted.clear()
+            raise
 
     async def _receive(self, call: _Call) -> None:
         while True:
@@ -209,6 +240,8 @@ class EtcdWatchStream:
         error = error_of_text(response.cancel_reason)
         if error is None:
             error = RegistryError(f"etcd: {response.cancel_reason or 'the watch was cancelled'}")
+        if self._identity.is_worth_another(self._token, error):
+            raise error  # with the next stream's token
         if isinstance(error, Unavailable):
             raise error  # the member lost its leader: all watchers move to another one
         self._end(watcher, error)

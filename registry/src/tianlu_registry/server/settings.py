@@ -22,6 +22,8 @@ class RegistrySettings:
         node: the embedded node's configuration; not used when `etcd_endpoints` is set.
         client_urls: where clients are told to come; what `MemberList` says.
         etcd_endpoints: an existing etcd cluster to stand on instead of the embedded node.
+        etcd_cacert, etcd_cert, etcd_key, etcd_user, etcd_password_file: how it is spoken to; see
+            `EtcdConfig`.
         progress_interval_seconds: silence after which watches that asked for it hear how far
             they are.
         auth_token: kind of token that callers are known by; see `authn.options`.
@@ -39,6 +41,11 @@ class RegistrySettings:
     node: NodeConfig
     client_urls: tuple[str, ...]
     etcd_endpoints: tuple[str, ...] = ()
+    etcd_cacert: str = ""
+    etcd_cert: str = ""
+    etcd_key: str = ""
+    etcd_user: str = ""
+    etcd_password_file: str = ""
     progress_interval_seconds: float = 600.0
     auth_token: str = "simple"  # noqa: S105 - the name of a kind
     auth_token_ttl_seconds: float = 300.0
