@@ -13,7 +13,7 @@ from sdk_authority import Authority
 from sdk_registry import RegistryProcess
 
 import tianlu
-from tianlu import Access, AsyncClient
+from tianlu import Access, AsyncClient, _channels
 
 ROOT_PASSWORD = "the root password"
 PASSWORD = "the app's password"
@@ -76,6 +76,7 @@ async def test_who_says_nothing_or_lies_is_refused(guarded: RegistryProcess) -> 
                 await refused
             assert "wrong" not in str(raised.value)
             assert not raised.value.retryable
+        assert (await liar.auth.status()).enabled
 
 
 async def test_a_permission_that_is_missing_is_named(guarded: RegistryProcess) -> None:
@@ -246,7 +247,10 @@ async def test_a_signed_token_is_renewed_when_users_change(tmp_path: Path, until
         registry.close()
 
 
-async def test_certificates_say_who_calls_and_are_read_again(tmp_path: Path, until: Until) -> None:
+async def test_certificates_say_who_calls_and_are_read_again(
+    tmp_path: Path, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_channels, "RETIRE_SECONDS", 0.0)
     authority = Authority(tmp_path / "authority")
     server = authority.issue("server", "registry.test")
     registry = RegistryProcess(
@@ -281,7 +285,8 @@ async def test_certificates_say_who_calls_and_are_read_again(tmp_path: Path, unt
                 return False
 
             await until(other, "the new certificate is shown")
-            await changes.aclose()
+            with pytest.raises(tianlu.PermissionDenied):
+                await asyncio.wait_for(anext(changes), 60)
         # A token goes before a certificate; endpoints may be mixed.
         async with AsyncClient(
             [endpoint, registry.socket], user="root", password=ROOT_PASSWORD, **showing

@@ -15,7 +15,9 @@ from tianlu._proto.etcd import rpc_pb2 as etcd
 from tianlu._rpc import Method, Request, Response, auth_method
 from tianlu._users import Access, AuthStatus, Permission
 
-_STATUS: Final = auth_method("AuthStatus", etcd.AuthStatusRequest, etcd.AuthStatusResponse)
+_STATUS: Final = auth_method(
+    "AuthStatus", etcd.AuthStatusRequest, etcd.AuthStatusResponse, anonymous=True
+)
 _USERS: Final = auth_method("UserList", etcd.AuthUserListRequest, etcd.AuthUserListResponse)
 _USER: Final = auth_method("UserGet", etcd.AuthUserGetRequest, etcd.AuthUserGetResponse)
 _ROLES: Final = auth_method("RoleList", etcd.AuthRoleListRequest, etcd.AuthRoleListResponse)

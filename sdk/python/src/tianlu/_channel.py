@@ -211,6 +211,8 @@ class Connection:
             TianluError: by the table in `tianlu._errors`; `turn_from` has been called if need be.
         """
         deadline = Deadline.after(timeout_seconds)
+        if method.anonymous:
+            return await self._ask(method, request, endpoint, deadline, NO_TOKEN)
 
         async def attempt(token: str) -> Response:
             return await self._ask(method, request, endpoint, deadline, token)

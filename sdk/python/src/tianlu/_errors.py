@@ -73,6 +73,7 @@ class Unauthenticated(NotAllowed):
     def __init__(self, text: str, *, passing: bool = False) -> None:
         super().__init__(text)
         self.passing = passing
+        self.retryable = passing
 
 
 class PermissionDenied(NotAllowed):

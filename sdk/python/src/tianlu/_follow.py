@@ -107,7 +107,7 @@ class Follower:
                         await self.applied(self.cache.revision)
                 self._break(Unavailable("the registry ended the watch"))
             except (InvalidInput, NotAllowed) as error:
-                if not self.cache.synced:
+                if not self.cache.synced and not error.retryable:
                     raise
                 self._break(error)
             except (Compacted, ProtocolError) as error:

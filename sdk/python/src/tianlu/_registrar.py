@@ -100,7 +100,7 @@ class Registrar:
             self._task = asyncio.create_task(self._run(), name="tianlu session")
 
         def settled() -> bool:
-            return self.state is State.HELD or isinstance(self._trouble, InvalidInput | NotAllowed)
+            return self.state is State.HELD or _cannot_pass(self._trouble)
 
         async with self._changed:
             try:
@@ -260,3 +260,7 @@ class Registrar:
         if self._trouble is None:
             _log.warning("session.%s session=%x error=%s", event, self.session_id, error)
         self._trouble = error
+
+
+def _cannot_pass(trouble: TianluError | None) -> bool:
+    return isinstance(trouble, InvalidInput | NotAllowed) and not trouble.retryable

@@ -29,6 +29,7 @@ class Method(Generic[Request, Response]):
         waits: whether a late answer is as it should be, so that a silent node is waited for.
         done_by: the error which, once an attempt may have been carried out, says that it was: what
             was to be removed is not there. The call then succeeds with an empty answer.
+        anonymous: whether anybody may call it, so that no token is sent.
     """
 
     path: str
@@ -38,6 +39,7 @@ class Method(Generic[Request, Response]):
     reads: bool = False
     waits: bool = False
     done_by: type[TianluError] | None = None
+    anonymous: bool = False
 
 
 def _catalog(
@@ -110,11 +112,16 @@ def _etcd(
 
 
 def auth_method(
-    name: str, request: type[Request], response: type[Response], *, repeatable: bool = True
+    name: str,
+    request: type[Request],
+    response: type[Response],
+    *,
+    repeatable: bool = True,
+    anonymous: bool = False,
 ) -> Method[Request, Response]:
     """Return a method of etcd's service Auth; a repeatable one reads."""
     path = f"/etcdserverpb.Auth/{name}"
-    return Method(path, request, response, repeatable, reads=repeatable)
+    return Method(path, request, response, repeatable, reads=repeatable, anonymous=anonymous)
 
 
 # A write of the raw API is not repeated blindly: another client may have written in between.
@@ -154,16 +161,14 @@ LEASE_TIME_TO_LIVE: Final = _etcd(
     repeatable=True,
     reads=True,
 )
-AUTHENTICATE: Final = _etcd(
-    "Auth/Authenticate",
-    etcd.AuthenticateRequest,
-    etcd.AuthenticateResponse,
-    repeatable=True,
+AUTHENTICATE: Final = auth_method(
+    "Authenticate", etcd.AuthenticateRequest, etcd.AuthenticateResponse, anonymous=True
 )
-MEMBER_LIST: Final = _etcd(
-    "Cluster/MemberList",
+MEMBER_LIST: Final = Method(
+    "/etcdserverpb.Cluster/MemberList",
     etcd.MemberListRequest,
     etcd.MemberListResponse,
     repeatable=True,
     reads=True,
+    anonymous=True,
 )

@@ -19,7 +19,7 @@ from tianlu._errors import TianluError, Unavailable, from_rpc
 from tianlu._identity import NO_TOKEN, Identity, LogIn, metadata
 from tianlu._proto.etcd import rpc_pb2 as etcd
 from tianlu._retry import Deadline
-from tianlu._rpc import AUTHENTICATE, Method, Request, Response
+from tianlu._rpc import AUTHENTICATE, MEMBER_LIST, Method, Request, Response
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -30,6 +30,19 @@ _OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
+
+__all__ = [
+    "HASH_KV",
+    "MEMBER_ADD",
+    "MEMBER_LIST",
+    "MEMBER_PROMOTE",
+    "MEMBER_REMOVE",
+    "MEMBER_UPDATE",
+    "MOVE_LEADER",
+    "SNAPSHOT",
+    "STATUS",
+    "Nodes",
+]
 
 
 def _method(
@@ -44,7 +57,6 @@ SNAPSHOT: Final = _method("Maintenance/Snapshot", etcd.SnapshotRequest, etcd.Sna
 MOVE_LEADER: Final = _method(
     "Maintenance/MoveLeader", etcd.MoveLeaderRequest, etcd.MoveLeaderResponse
 )
-MEMBER_LIST: Final = _method("Cluster/MemberList", etcd.MemberListRequest, etcd.MemberListResponse)
 MEMBER_ADD: Final = _method("Cluster/MemberAdd", etcd.MemberAddRequest, etcd.MemberAddResponse)
 MEMBER_REMOVE: Final = _method(
     "Cluster/MemberRemove", etcd.MemberRemoveRequest, etcd.MemberRemoveResponse
@@ -91,6 +103,8 @@ class Nodes:
             TianluError: by the table in `tianlu._errors`.
         """
         deadline = Deadline.after(self.timeout_seconds)
+        if method.anonymous:
+            return await self._ask(endpoint, method, request, deadline, NO_TOKEN)
 
         async def attempt(token: str) -> Response:
             return await self._ask(endpoint, method, request, deadline, token)
