@@ -11,6 +11,7 @@ from tianlu._proto.etcd.kv_pb2 import Event
 from tianlu._proto.etcd.rpc_pb2 import PutRequest
 from tianlu_registry.errors import Compacted, EmptyWatchRange, InvariantBroken, Stopped
 from tianlu_registry.mvcc import WatchBatch, WatchHub, WatchSpec
+from tianlu_registry.mvcc.watch import GATHERED_BYTES_MAX
 
 
 class Sink:
@@ -60,6 +61,69 @@ def test_watchers_that_want_the_same_share_one_batch() -> None:
     watched.put(b"a1")
     assert first.batches[0] is second.batches[0]
     assert first.batches[0] is not other.batches[0]
+
+
+def test_what_is_gathered_comes_in_one_batch() -> None:
+    watched = Watched()
+    sink, previous, later, elsewhere = Sink(), Sink(), Sink(), Sink()
+    watched.put(b"a", b"0")
+    watched.hub.watch(WatchSpec(b"a"), sink)
+    watched.hub.watch(WatchSpec(b"a", prev_kv=True), previous)
+    watched.hub.watch(WatchSpec(b"a", start_revision=4), later)
+    watched.hub.watch(WatchSpec(b"b"), elsewhere)
+    watched.hub.gather()
+    for value in (b"1", b"2", b"3"):
+        watched.put(b"a", value)
+    assert sink.batches == []
+    watched.hub.deliver()
+    assert [batch.revision for batch in sink.batches] == [5]
+    assert sink.values == [b"1", b"2", b"3"]
+    assert later.values == [b"2", b"3"]
+    assert [event.prev_kv.value for event in previous.batches[0].events] == [b"0", b"1", b"2"]
+    assert elsewhere.batches == []
+    watched.put(b"a", b"4")  # at once again
+    assert sink.values[-1] == b"4"
+
+
+def test_who_refuses_what_was_gathered_gets_all_of_it_later() -> None:
+    watched = Watched()
+    sink = Sink(accepts=False)
+    watcher = watched.hub.watch(WatchSpec(b"a"), sink)
+    watched.hub.gather()
+    watched.put(b"a", b"1")
+    watched.put(b"a", b"2")
+    watched.hub.deliver()
+    assert watcher.synced_revision == 1
+    sink.accepts = True
+    watcher.resume()
+    watched.hub.catch_up(10)
+    assert sink.values == [b"1", b"2"]
+
+
+def test_what_is_gathered_is_bounded() -> None:
+    watched = Watched()
+    sink = Sink()
+    watched.hub.watch(WatchSpec(b"a"), sink)
+    watched.hub.gather()
+    for _ in range(5):
+        watched.put(b"a", bytes(GATHERED_BYTES_MAX // 2))
+    watched.hub.deliver()
+    assert [len(batch.events) for batch in sink.batches] == [2, 2, 1]
+
+
+def test_values_before_what_is_gathered_outlive_a_compaction() -> None:
+    watched = Watched()
+    sink = Sink()
+    watched.put(b"a", b"1")
+    watched.hub.watch(WatchSpec(b"a", prev_kv=True), sink)
+    watched.hub.gather()
+    watched.put(b"a", b"2")
+    watched.hub.flush()
+    watched.store.compact(3)
+    watched.put(b"a", b"3")
+    watched.hub.deliver()
+    previous = [event.prev_kv.value for batch in sink.batches for event in batch.events]
+    assert previous == [b"1", b"2"]
 
 
 def test_watchers_that_catch_up_from_the_same_revision_share_one_batch() -> None:

@@ -97,6 +97,14 @@ class WatchesAgainstLog(RuleBasedStateMachine):
         request = DeleteRangeRequest(key=start, range_end=range_end)
         self._apply(self.store.delete_range(request))
 
+    @rule(keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=4))
+    def gather(self, keys: list[bytes]) -> None:
+        """Several revisions that a slice of applying brings at once."""
+        self.hub.gather()
+        for key in keys:
+            self._apply(self.store.put(PutRequest(key=key)))
+        self.hub.deliver()
+
     @rule(keys=st.lists(st.sampled_from(KEYS), unique=True, min_size=2))
     def put_many(self, keys: list[bytes]) -> None:
         request = TxnRequest()

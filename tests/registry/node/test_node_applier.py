@@ -19,9 +19,17 @@ class Machine:
 
     def __init__(self) -> None:
         self.keys: list[bytes] = []
+        self.gathers = False
+
+    def gather(self) -> None:
+        self.gathers = True
+
+    def deliver(self) -> None:
+        self.gathers = False
 
     def apply(self, kind: CommandKind, request: Request) -> object:
         assert isinstance(request, PutRequest)
+        assert self.gathers
         if request.key == b"refuse":
             raise LeaseNotFound
         self.keys.append(request.key)
@@ -76,6 +84,7 @@ async def test_applies_in_order_and_answers_its_own_proposals() -> None:
     harness.applier.submit([entry(11, replayed(b"old")), entry(12, mine.data), entry(13, b"")])
     harness.applier.apply_slice()
     assert harness.machine.keys == [b"old", b"mine"]
+    assert not harness.machine.gathers  # what was gathered has been delivered
     assert isinstance(mine.answered.result(), PutResponse)
     assert (harness.applier.applied_index, harness.applier.applied_term) == (13, 3)
 

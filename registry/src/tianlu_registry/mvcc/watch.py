@@ -25,15 +25,12 @@ in memory; we do not).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
-from typing import NamedTuple, Protocol
+from typing import Final
 
-from tianlu._proto.etcd.kv_pb2 import Event
 from tianlu_registry.errors import Compacted, EmptyWatchRange, InvariantBroken
-from tianlu_registry.mvcc.record import event_of
-from tianlu_registry.mvcc.revision import MAIN_SHIFT, TOMBSTONE, Change
+from tianlu_registry.mvcc.revision import MAIN_SHIFT, Change
 from tianlu_registry.mvcc.types import (
     WHOLE_KEYSPACE_FROM,
     WatchBatch,
@@ -41,21 +38,11 @@ from tianlu_registry.mvcc.types import (
     WatchSink,
     WatchSpec,
 )
-from tianlu_registry.mvcc.watch_index import RangeIndex
+from tianlu_registry.mvcc.watch_groups import Batches, History, Membership, Wish
 
-
-class History(Protocol):
-    """What the hub reads of the past. `MvccStore` is one."""
-
-    @property
-    def revision(self) -> int: ...
-
-    @property
-    def compact_revision(self) -> int: ...
-
-    def changes_since(self, revision: int, until: int, changes_max: int) -> list[Change]: ...
-
-    def record_before(self, change: Change) -> bytes | None: ...
+GATHERED_BYTES_MAX: Final = 256 * 1024
+"""What is gathered is delivered when its records are larger than that: clients refuse messages of
+4 MiB."""
 
 
 class _State(Enum):
@@ -63,89 +50,6 @@ class _State(Enum):
     LAGGING = auto()
     BLOCKED = auto()
     ENDED = auto()
-
-
-class _Wish(NamedTuple):
-    """What the watchers of a group have in common."""
-
-    key: bytes
-    range_end: bytes
-    prev_kv: bool
-    no_put: bool
-    no_delete: bool
-
-
-@dataclass(slots=True, eq=False)
-class _Group:
-    wish: _Wish
-    members: dict[_HubWatcher, None] = field(default_factory=dict)
-
-
-class _Membership:
-    """Watchers of one state, in groups, findable by key."""
-
-    __slots__ = ("_groups", "_index", "watchers")
-
-    def __init__(self) -> None:
-        self.watchers: dict[_HubWatcher, None] = {}
-        self._groups: dict[_Wish, _Group] = {}
-        self._index: RangeIndex[_Group] = RangeIndex()
-
-    def add(self, watcher: _HubWatcher) -> None:
-        wish = watcher.wish
-        group = self._groups.get(wish)
-        if group is None:
-            group = self._groups[wish] = _Group(wish)
-            self._index.add(wish.key, wish.range_end, group)
-        group.members[watcher] = None
-        self.watchers[watcher] = None
-
-    def remove(self, watcher: _HubWatcher) -> None:
-        wish = watcher.wish
-        group = self._groups[wish]
-        del group.members[watcher]
-        del self.watchers[watcher]
-        if not group.members:
-            del self._groups[wish]
-            self._index.remove(wish.key, wish.range_end, group)
-
-    def events_of(
-        self, changes: Iterable[Change], history: History
-    ) -> dict[_Group, list[tuple[int, Event]]]:
-        """Return, per group that they concern, the changes' main revisions and events, in order."""
-        events: dict[_Group, list[tuple[int, Event]]] = {}
-        for change in changes:
-            groups = self._index.match(change.key)
-            if groups:
-                _add_events(events, groups, change, history)
-        return events
-
-
-def _add_events(
-    events: dict[_Group, list[tuple[int, Event]]],
-    groups: list[_Group],
-    change: Change,
-    history: History,
-) -> None:
-    """Build the event of a change at most twice, with and without the value before, for all
-    groups."""
-    plain: Event | None = None
-    with_previous: Event | None = None
-    main = change.packed >> MAIN_SHIFT
-    is_delete = change.packed & TOMBSTONE
-    for group in groups:
-        wish = group.wish
-        if wish.no_delete if is_delete else wish.no_put:
-            continue
-        if wish.prev_kv:
-            if with_previous is None:
-                with_previous = event_of(change, history.record_before(change))
-            event = with_previous
-        else:
-            if plain is None:
-                plain = event_of(change)
-            event = plain
-        events.setdefault(group, []).append((main, event))
 
 
 class _HubWatcher:
@@ -157,7 +61,7 @@ class _HubWatcher:
 
     __slots__ = ("_hub", "next_revision", "sink", "state", "wish")
 
-    def __init__(self, hub: WatchHub, wish: _Wish, sink: WatchSink, next_revision: int) -> None:
+    def __init__(self, hub: WatchHub, wish: Wish, sink: WatchSink, next_revision: int) -> None:
         self._hub = hub
         self.wish = wish
         self.sink = sink
@@ -190,9 +94,12 @@ class WatchHub:
     def __init__(self, history: History, on_lagging: Callable[[], None] | None = None) -> None:
         self._history = history
         self._on_lagging = on_lagging
-        self._synced = _Membership()
-        self._lagging = _Membership()
+        self._synced: Membership[_HubWatcher] = Membership()
+        self._lagging: Membership[_HubWatcher] = Membership()
         self._blocked: dict[_HubWatcher, None] = {}
+        self._gathers = False
+        self._gathered: list[Change] = []
+        self._gathered_bytes = 0
         self._compact_revision_seen = history.compact_revision
         self.revision = history.revision
 
@@ -217,7 +124,7 @@ class WatchHub:
             EmptyWatchRange: no key can be in the range.
             Compacted: `start_revision` is older than the history kept.
         """
-        wish = _Wish(spec.key or b"\x00", spec.range_end, spec.prev_kv, spec.no_put, spec.no_delete)
+        wish = Wish(spec.key or b"\x00", spec.range_end, spec.prev_kv, spec.no_put, spec.no_delete)
         has_end = wish.range_end and wish.range_end != WHOLE_KEYSPACE_FROM
         if has_end and wish.range_end <= wish.key:
             raise EmptyWatchRange
@@ -229,22 +136,48 @@ class WatchHub:
         return watcher
 
     def publish(self, revision: int, changes: Sequence[Change]) -> None:
-        """Deliver the changes of the next revision to the synced watchers.
+        """Deliver the changes of the next revision to the synced watchers, at once or, after
+        `gather`, with those of others.
 
         Every revision must be published, once, in order, before anything else happens.
         """
         if revision != self.revision + 1:
             raise InvariantBroken(f"published revision {revision} after {self.revision}")
         self.revision = revision
-        synced = _State.SYNCED
-        for group, found in self._synced.events_of(changes, self._history).items():
-            batch = WatchBatch(revision, tuple(event for _, event in found))
+        if not self._synced.watchers:
+            return
+        self._gathered.extend(changes)
+        self._gathered_bytes += sum(len(change.record) for change in changes)
+        if not self._gathers or self._gathered_bytes >= GATHERED_BYTES_MAX:
+            self.flush()
+
+    def gather(self) -> None:
+        """Keep what is published until `deliver`, so that a watcher gets the changes of many
+        revisions in one batch. Between the two nothing but publishing may happen."""
+        self._gathers = True
+
+    def deliver(self) -> None:
+        """Deliver what was gathered, and from now on at once."""
+        self._gathers = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Deliver what was gathered so far: its history is about to go."""
+        if not self._gathered:
+            return
+        changes, self._gathered, self._gathered_bytes = self._gathered, [], 0
+        first, through = changes[0].packed >> MAIN_SHIFT, self.revision
+        found = self._synced.events_of(changes, self._history)
+        batches = Batches(through, found)
+        for group in found:
             for watcher in tuple(group.members):
                 # Another's sink may have cancelled it meanwhile, or it waits for a later revision.
-                if watcher.state is not synced or watcher.next_revision > revision:
+                if watcher.state is not _State.SYNCED or watcher.next_revision > through:
                     continue
-                if not watcher.sink.deliver(batch):
-                    self._block(watcher, revision)
+                start = max(watcher.next_revision, first)
+                batch = batches.of(watcher.wish, start)
+                if batch is not None and not watcher.sink.deliver(batch):
+                    self._block(watcher, start)
 
     def catch_up(self, events_max: int) -> bool:
         """Read the next part of history and deliver it to the watchers that are at or in it.
@@ -263,7 +196,7 @@ class WatchHub:
         changes = self._history.changes_since(start, self.revision, events_max)
         is_cut = len(changes) >= events_max
         through = changes[-1].packed >> MAIN_SHIFT if is_cut else self.revision
-        batches = _Batches(through, self._lagging.events_of(changes, self._history))
+        batches = Batches(through, self._lagging.events_of(changes, self._history))
         for watcher in lagging:
             if watcher.state is _State.LAGGING and watcher.next_revision <= through:
                 self._bring_through(watcher, through, batches)
@@ -348,8 +281,8 @@ class WatchHub:
             watcher.state = _State.BLOCKED
             self._blocked[watcher] = None
 
-    def _bring_through(self, watcher: _HubWatcher, through: int, batches: _Batches) -> None:
-        batch = batches.of(watcher)
+    def _bring_through(self, watcher: _HubWatcher, through: int, batches: Batches) -> None:
+        batch = batches.of(watcher.wish, watcher.next_revision)
         if batch is not None and not self._deliver(watcher, batch):
             return
         watcher.next_revision = through + 1
@@ -367,25 +300,3 @@ class WatchHub:
             for watcher in tuple(group):
                 if watcher.next_revision < compact_revision:
                     self._end(watcher, Compacted(compact_revision=compact_revision))
-
-
-class _Batches:
-    """The batches of one catch-up: one per group and position, made when first wanted."""
-
-    __slots__ = ("_batches", "_events", "_through")
-
-    def __init__(self, through: int, events: dict[_Group, list[tuple[int, Event]]]) -> None:
-        self._through = through
-        self._events = {group.wish: found for group, found in events.items()}
-        self._batches: dict[tuple[_Wish, int], WatchBatch | None] = {}
-
-    def of(self, watcher: _HubWatcher) -> WatchBatch | None:
-        """Return what the watcher gets, None if nothing concerned it."""
-        position = (watcher.wish, watcher.next_revision)
-        if position not in self._batches:
-            self._batches[position] = self._make(*position)
-        return self._batches[position]
-
-    def _make(self, wish: _Wish, start: int) -> WatchBatch | None:
-        events = tuple(event for main, event in self._events.get(wish, ()) if main >= start)
-        return WatchBatch(self._through, events) if events else None

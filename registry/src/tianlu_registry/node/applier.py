@@ -92,11 +92,13 @@ class Applier:
         if not waiting:
             return
         self._at("before_apply")
+        self._machine.gather()
         ends = self._clock() + self._seconds_max
         for count in range(1, min(self._entries_max, len(waiting)) + 1):
             self._apply(waiting.popleft())
             if count % _CLOCK_EVERY == 0 and self._clock() >= ends:
                 break
+        self._machine.deliver()
         self._at("after_apply")
 
     def _apply(self, entry: Entry) -> None:

@@ -149,7 +149,8 @@ class StateMachine:
         self.on_compacted()  # the copy may have been made in the middle of a compaction
 
     def apply(self, kind: CommandKind, request: Request) -> object:
-        """Apply one command and tell the watchers.
+        """Apply one command and tell the watchers: at once, or after `gather` when `deliver` is
+        called.
 
         Returns:
             The answer, complete with its header; it belongs to the caller.
@@ -170,6 +171,14 @@ class StateMachine:
             revision=self.mvcc.revision,
             raft_term=self.term,
         )
+
+    def gather(self) -> None:
+        """Keep the events of the commands that follow, so that a watcher gets them together."""
+        self.hub.gather()
+
+    def deliver(self) -> None:
+        """Deliver the events gathered. Nothing else may happen before."""
+        self.hub.deliver()
 
     def encoded_header(self) -> bytes:
         """Return a header at the present revision as an answer's first field, encoded."""
@@ -206,6 +215,7 @@ class StateMachine:
         return response
 
     def _compact(self, request: CompactionRequest) -> CompactionResponse:
+        self.hub.flush()  # values before the changes gathered may be compacted
         self.mvcc.compact(request.revision)
         self.on_compacted()
         return CompactionResponse(header=self.header())
