@@ -51,6 +51,9 @@ TIMEOUT_SECONDS = 60.0
 FAN_OUT_EVENTS = 50_000
 """Events a second to all watchers together, at which delays are measured: both programs keep up."""
 
+EVENTS_AHEAD = 50_000
+"""Events to all watchers together that may be on their way; with many more etcd's puts time out."""
+
 
 @dataclass(frozen=True)
 class Round:
@@ -177,7 +180,7 @@ def _watch_plan(
         connections=connections,
         distinct=distinct,
         value_bytes=VALUE_BYTES,
-        events_ahead=50,
+        events_ahead=max(1, EVENTS_AHEAD // watchers),
         seconds=seconds,
         total=None,
         rate=rate,

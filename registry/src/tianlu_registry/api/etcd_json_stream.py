@@ -84,8 +84,8 @@ class JsonStreams:
         """POST /v3/lease/keepalive."""
         async with _JsonCall(scope, receive, send, self._grpc) as call:
             requests = _JsonRequests(call, LeaseKeepAliveRequest)
-            async for response in self._lease.LeaseKeepAlive(requests, call.context):
-                await asyncio.shield(call.write(result_line(response)))
+            async for responses in self._lease.LeaseKeepAlive(requests, call.context):
+                await asyncio.shield(call.write(b"".join(map(result_line, responses))))
 
 
 class JsonSnapshot:
@@ -233,6 +233,14 @@ class _JsonRequests(Generic[RequestT]):
                 self._objects.check_finished()
                 raise StopAsyncIteration
             await self._take_chunk(self._pending)
+
+    async def batch(self, count_max: int) -> list[RequestT]:
+        """Return the next message alone, `count_max` or not; none at the end. `RequestBatches`."""
+        del count_max
+        try:
+            return [await anext(self)]
+        except StopAsyncIteration:
+            return []
 
     async def _take_chunk(self, pending: asyncio.Future[Event]) -> None:
         event = await asyncio.shield(pending)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 from tianlu._proto.etcd.rpc_pb2 import (
     LeaseGrantRequest,
@@ -16,9 +18,12 @@ from tianlu._proto.etcd.rpc_pb2 import (
     LeaseTimeToLiveRequest,
     LeaseTimeToLiveResponse,
 )
-from tianlu_registry.api.grpc_asgi import RpcContext
+from tianlu_registry.api.grpc_asgi import RequestBatches, RpcContext
 from tianlu_registry.engine.store import Store
 from tianlu_registry.errors import LeaseNotFound
+
+RENEWALS_AT_ONCE_MAX: Final = 256
+"""Renewals of one stream that are under way at once; the others wait in the connection."""
 
 _TTL_OF_NO_LEASE = -1
 """What LeaseTimeToLive says of a lease that is not there. Source: etcd v3rpc/lease.go."""
@@ -41,11 +46,31 @@ class LeaseServicer:
         return await self._store.lease_revoke(request)
 
     async def LeaseKeepAlive(  # noqa: N802
-        self, requests: AsyncIterator[LeaseKeepAliveRequest], context: RpcContext
-    ) -> AsyncIterator[LeaseKeepAliveResponse]:
-        """Answer each renewal; a missing lease has TTL 0 and does not end the stream."""
-        async for request in requests:
-            yield await self._renew(request.ID)
+        self, requests: RequestBatches[LeaseKeepAliveRequest], context: RpcContext
+    ) -> AsyncIterator[list[LeaseKeepAliveResponse]]:
+        """Answer each renewal, in order; a missing lease has TTL 0 and does not end the stream.
+
+        Clients renew many leases at once: what has arrived together is renewed together and
+        answered in one piece, or most of the cost would be to hand single messages over.
+        """
+        while batch := await requests.batch(RENEWALS_AT_ONCE_MAX):
+            answers, error = await self._renew_all([request.ID for request in batch])
+            if answers:
+                yield answers
+            if error is not None:
+                raise error
+
+    async def _renew_all(
+        self, lease_ids: Sequence[int]
+    ) -> tuple[list[LeaseKeepAliveResponse], BaseException | None]:
+        """Return the answers up to the first renewal that failed, and why it did."""
+        renewals = (self._renew(lease_id) for lease_id in lease_ids)
+        answers: list[LeaseKeepAliveResponse] = []
+        for answer in await asyncio.gather(*renewals, return_exceptions=True):
+            if isinstance(answer, BaseException):
+                return answers, answer
+            answers.append(answer)
+        return answers, None
 
     async def _renew(self, lease_id: int) -> LeaseKeepAliveResponse:
         # The header is older than the renewal, never newer: a client must not believe that a

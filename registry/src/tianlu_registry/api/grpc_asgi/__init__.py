@@ -13,7 +13,7 @@ from tianlu_registry.api.grpc_asgi.dispatch import (
     is_grpc,
     send_error,
 )
-from tianlu_registry.api.grpc_asgi.reader import RequestStream
+from tianlu_registry.api.grpc_asgi.reader import RequestBatches, RequestStream
 from tianlu_registry.api.grpc_asgi.status import RpcError, StatusCode
 from tianlu_registry.api.grpc_asgi.turns import PACE
 
@@ -23,6 +23,7 @@ __all__ = [
     "REQUEST_OVERHEAD_BYTES",
     "GrpcApp",
     "Method",
+    "RequestBatches",
     "RequestStream",
     "RpcContext",
     "RpcError",

@@ -159,10 +159,12 @@ class RpcContext:
             return pack_prefix(1, len(message)) + message
         return pack_prefix(0, len(message)) + message
 
-    async def write(self, message: Message) -> None:
-        """Send one message of a stream; waits while the caller or the connection is slow."""
+    async def write(self, *messages: Message) -> None:
+        """Send messages of a stream, in one piece; waits while the caller or the connection is
+        slow."""
+        frames = b"".join([self.frame(message.SerializeToString()) for message in messages])
         # The shield keeps a cancelled handler from cancelling a future that the server will set.
-        await asyncio.shield(self.write_frame(self.frame(message.SerializeToString())))
+        await asyncio.shield(self.write_frame(frames))
 
     def write_frame(self, data: bytes) -> asyncio.Future[None]:
         """Queue framed messages at once, without waiting.

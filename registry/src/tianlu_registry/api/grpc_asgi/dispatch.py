@@ -3,8 +3,9 @@
 Handlers are methods named as in the service's descriptor:
 
     async def Put(self, request, context) -> PutResponse                  one message each way
-    async def LeaseKeepAlive(self, requests, context): yield response     streams; also as a
-    async def Watch(self, requests, context) -> None                      coroutine that writes
+    async def LeaseKeepAlive(self, requests, context): yield response     streams, of messages or of
+                                                                          lists of them; also as
+    async def Watch(self, requests, context) -> None                      a coroutine that writes
                                                                           through the context
 
 Nothing that a handler raises leaves this module, not even SystemExit: it would end the event
@@ -267,7 +268,8 @@ async def _run_stream_handler(
     if isinstance(running, AsyncGenerator):
         async with aclosing(running):
             async for response in running:
-                await context.write(response)
+                messages = response if isinstance(response, list) else [response]
+                await context.write(*messages)
         return
     response = await running
     if response is not None:

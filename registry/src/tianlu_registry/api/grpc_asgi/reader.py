@@ -9,8 +9,8 @@ disconnect, hence `sweeper.py`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -28,6 +28,18 @@ from tianlu_registry.api.grpc_asgi.status import RpcError, StatusCode
 from tianlu_registry.api.grpc_asgi.turns import Turns
 
 RequestT = TypeVar("RequestT", bound=Message)
+
+
+RequestT_co = TypeVar("RequestT_co", bound=Message, covariant=True)
+
+
+class RequestBatches(Protocol[RequestT_co]):
+    """Messages of a streaming request, for a handler that does better with several at once."""
+
+    async def batch(self, count_max: int) -> Sequence[RequestT_co]:
+        """Return the next message and, as far as they are here, others behind it; at most
+        `count_max`, and none at the end of the request."""
+        ...
 
 
 class Disconnected(Exception):
@@ -66,6 +78,8 @@ async def read_one(receive: Receive, context: RpcContext, bytes_max: int) -> byt
 
 
 async def _rest_of_body(receive: Receive, first: bytes, bytes_max: int) -> bytes:
+    if len(first) >= PREFIX_BYTES and unpack_prefix(first)[1] > bytes_max:
+        raise too_large(unpack_prefix(first)[1], bytes_max)
     parts, size = [first], len(first)
     more = True
     while more:
@@ -107,6 +121,7 @@ class RequestStream(Generic[RequestT]):
         "_buffer",
         "_bytes_max",
         "_context",
+        "_failed",
         "_on_half_close",
         "_parser",
         "_pending",
@@ -131,6 +146,7 @@ class RequestStream(Generic[RequestT]):
         self._buffer = FrameBuffer(bytes_max)
         self._turns = Turns(context.scope)
         self._pending: asyncio.Future[Event] | None = None
+        self._failed: RpcError | None = None
         self.finished = False
         self._receive_next()
 
@@ -147,18 +163,43 @@ class RequestStream(Generic[RequestT]):
 
     async def __anext__(self) -> RequestT:
         while True:
-            found = self._buffer.next_message()
+            found = await self._next_arrived()
             if found is not None:
-                flag, message = found
-                if self._turns.due():
-                    await self._turns.rest()
-                if flag:
-                    message = decompress(message, self._context.encoding, self._bytes_max)
-                return parse(self._parser, message)
+                return found
             if self.finished or self._pending is None:
                 self._buffer.check_finished()
                 raise StopAsyncIteration
             await self._take_chunk(self._pending)
+
+    async def batch(self, count_max: int) -> list[RequestT]:
+        """Return the next message and those that have arrived with it, at most `count_max`; none at
+        the end of the request. Of a message that is wrong one hears when those before it have been
+        returned.
+        """
+        try:
+            found = [await anext(self)]
+        except StopAsyncIteration:
+            return []
+        try:
+            while len(found) < count_max and (following := await self._next_arrived()) is not None:
+                found.append(following)
+        except RpcError as error:
+            self._failed = error
+        return found
+
+    async def _next_arrived(self) -> RequestT | None:
+        """Return the next message if all of it is here."""
+        if self._failed is not None:
+            raise self._failed
+        found = self._buffer.next_message()
+        if found is None:
+            return None
+        flag, message = found
+        if self._turns.due():
+            await self._turns.rest()
+        if flag:
+            message = decompress(message, self._context.encoding, self._bytes_max)
+        return parse(self._parser, message)
 
     async def _take_chunk(self, pending: asyncio.Future[Event]) -> None:
         event = await asyncio.shield(pending)
