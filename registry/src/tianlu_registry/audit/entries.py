@@ -68,9 +68,13 @@ class Lines:
         """Return the line of a call that was not."""
         return self._line(method, actor, touched, _outcome(error))
 
+    def started(self) -> bytes:
+        """Return the line with which a run of the node begins."""
+        return _encoded({"time": _now(), "node": self._node, "event": "started"})
+
     def lost(self, count: int) -> bytes:
         """Return the line that stands for lines that could not be written."""
-        return _encoded({"time": _now(), "node": self._node, "lines_lost": count})
+        return _encoded({"time": _now(), "node": self._node, "event": "lines_lost", "count": count})
 
     def _line(
         self, method: str, actor: Actor, touched: Mapping[str, Any], end: Mapping[str, Any]

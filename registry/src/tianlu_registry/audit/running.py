@@ -44,6 +44,8 @@ def auditing(
     lines = Lines(node)
     log = AuditLog(options.sink(), lines.lost, strict=options.strict)
     log.start()
+    # If it cannot be written, strict mode knows before the first change.
+    log.write(lines.started())
     try:
         actors = Actors(guard, client_certificates=client_certificates)
         yield Auditing(log, Auditor(log, lines, actors))
