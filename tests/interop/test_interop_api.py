@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -221,4 +222,50 @@ def test_same_json_refusals(servers: tuple[Server, Server], body: str) -> None:
         answers.append(
             (answer.status_code, answer.json()["code"], set(answer.json()) - {"details"})
         )
+    assert answers[1] == answers[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "kv/put"), ("PUT", "watch"), ("POST", "nope"), ("POST", "kv/put/")]
+)
+def test_same_statuses_of_wrong_paths(
+    servers: tuple[Server, Server], method: str, path: str
+) -> None:
+    """etcd's body is plain text (docs/divergence.md)."""
+    etcd, tianlu = (
+        httpx.request(method, f"http://{server.target}/v3/{path}").status_code for server in servers
+    )
+    assert tianlu == etcd
+
+
+JSON_STREAMS: dict[str, tuple[str, str, int]] = {
+    "a watch": ("watch", '{"create_request":{"key":"anc=","start_revision":"%d"}}', 2),
+    "two requests": (
+        "watch",
+        '{"create_request":{"key":"anc=","watch_id":"4"}}{"cancel_request":{"watch_id":"4"}}',
+        2,
+    ),
+    "a range that is empty": ("watch", '{"create_request":{"key":"Yg==","range_end":"YQ=="}}', 1),
+    "a renewal": ("lease/keepalive", '{"ID":"889"}', 1),
+    "a renewal of none": ("lease/keepalive", '{"ID":"9999"}', 1),
+}
+
+
+@pytest.mark.parametrize("name", JSON_STREAMS)
+def test_same_json_streams(servers: tuple[Server, Server], name: str) -> None:
+    path, body, lines = JSON_STREAMS[name]
+    answers = []
+    for server in servers:
+        url = f"http://{server.target}/v3"
+        start = int(
+            httpx.post(f"{url}/kv/put", content='{"key":"anc="}').json()["header"]["revision"]
+        )
+        httpx.post(f"{url}/lease/grant", content='{"ID":"889","TTL":"600"}')
+        server.base_revision = start
+        content = body % start if "%d" in body else body
+        with httpx.stream("POST", f"{url}/{path}", content=content, timeout=30) as answer:
+            found = answer.iter_lines()
+            heard = [json.loads(next(found)) for _ in range(lines)]
+            answers.append((answer.status_code, server.comparable(heard)))
+        httpx.post(f"{url}/lease/revoke", content='{"ID":"889"}')
     assert answers[1] == answers[0]
