@@ -11,6 +11,7 @@ from tianlu_standalone.datadir import DataDir, StartError
 from tianlu_standalone.nodes import open_nodes
 from tianlu_standalone.parts import Part, platform_parts
 from tianlu_standalone.preflight import parse_control_hosts
+from tianlu_standalone.users import Users
 
 
 def made(tmp_path: Path, nodes: int = 1, hosts: tuple[str, ...] = ()) -> tuple[Part, ...]:
@@ -41,6 +42,28 @@ def test_the_gateway_is_told_under_which_names_it_may_be_asked(tmp_path: Path) -
     assert hosts == ("tianlu.test", "other")
     (gateway,) = (part for part in made(tmp_path, hosts=hosts) if part.name == "gateway")
     assert flag(gateway, "--control-host") == "tianlu.test,other"
+
+
+def test_each_part_is_somebody_once_there_are_users_and_the_registry_is_nobody(
+    tmp_path: Path,
+) -> None:
+    assert not any("--registry-user" in part.arguments for part in made(tmp_path))
+    data = DataDir.open(tmp_path / "data")
+    users = Users.of(data)
+    users.write()
+    arguments = (data, open_nodes(data, 1), "127.0.0.1:0", tmp_path / "status")
+    parts = platform_parts(*arguments, users=users)
+    data.close()
+    somebody = {
+        part.name: (flag(part, "--registry-user"), flag(part, "--registry-password-file"))
+        for part in parts
+        if not part.registry
+    }
+    assert somebody == {
+        name: (name, str(users.password_file(name))) for name in ("mesher", "console", "gateway")
+    }
+    (registry,) = (part for part in parts if part.registry)
+    assert "--registry-user" not in registry.arguments
 
 
 def test_one_registry_node_is_started_as_it_always_was(tmp_path: Path) -> None:
