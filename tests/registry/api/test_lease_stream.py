@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from registry.api.asgi_fakes import FakeCall, framed
@@ -22,24 +23,27 @@ class Leases(FakeStore):
     """Leases of which those with odd ids take longer to renew.
 
     Attributes:
-        under_way_max: the most renewals that were under way at once.
+        asked_together: how many renewals came at once, each time.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.under_way = self.under_way_max = 0
+        self.asked_together: list[int] = []
 
     async def lease_keep_alive(self, lease_id: int) -> Any:
-        self.under_way += 1
-        self.under_way_max = max(self.under_way_max, self.under_way)
         for _ in range(3 if lease_id % 2 else 1):
             await asyncio.sleep(0)
-        self.under_way -= 1
         if lease_id == MISSING:
             raise LeaseNotFound
         if lease_id == FORBIDDEN:
             raise PermissionDenied
         return etcd.LeaseKeepAliveResponse(header=self.header(), ID=lease_id, TTL=9)
+
+    async def lease_keep_alives(self, lease_ids: Sequence[int]) -> list[Any]:
+        self.asked_together.append(len(lease_ids))
+        if MISSING in lease_ids or FORBIDDEN in lease_ids:
+            raise PermissionDenied
+        return [await self.lease_keep_alive(lease_id) for lease_id in lease_ids]
 
 
 async def renew(store: Leases, *chunks: bytes) -> FakeCall:
@@ -69,7 +73,7 @@ async def test_what_arrives_together_is_renewed_together_and_answered_in_order()
     call = await renew(store, b"".join(request(one) for one in ids))
     assert answers(call) == [(1, 9), (2, 9), (MISSING, 0), (3, 9), (4, 9)]
     assert (call.code, bodies(call)) == (StatusCode.OK, 1)
-    assert store.under_way_max == len(ids)
+    assert store.asked_together == [len(ids)]
 
 
 async def test_renewals_at_once_are_bounded() -> None:
@@ -77,7 +81,7 @@ async def test_renewals_at_once_are_bounded() -> None:
     ids = range(1, RENEWALS_AT_ONCE_MAX + 101)
     call = await renew(store, b"".join(request(one) for one in ids))
     assert [one for one, _ in answers(call)] == list(ids)
-    assert store.under_way_max == RENEWALS_AT_ONCE_MAX
+    assert store.asked_together == [RENEWALS_AT_ONCE_MAX, 100]
     assert bodies(call) == 2
 
 

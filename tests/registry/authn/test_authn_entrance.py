@@ -163,6 +163,7 @@ async def test_leases_are_guarded_by_their_keys(entrance: Entrance) -> None:
         await store.lease_time_to_live(pb.LeaseTimeToLiveRequest(ID=1))
         denied: list[Awaitable[object]] = [
             store.lease_keep_alive(2),
+            store.lease_keep_alives([1, 2]),
             store.lease_revoke(pb.LeaseRevokeRequest(ID=2)),
             store.put(pb.PutRequest(key=b"w/2", lease=2)),
             store.lease_time_to_live(pb.LeaseTimeToLiveRequest(ID=1, keys=True)),

@@ -93,6 +93,16 @@ async def test_keep_alive(store: Store) -> None:
     assert (await store.lease_keep_alive(lease)).TTL == 0
 
 
+async def test_several_kept_alive_at_once(store: Store) -> None:
+    first, gone, last = await grant(store, 50), await grant(store), await grant(store, 70)
+    await revoke(store, gone)
+    answers = await store.lease_keep_alives([first, gone, last])
+    assert [(one.ID, one.TTL) for one in answers] == [(first, 50), (gone, 0), (last, 70)]
+    assert all(one.header.revision >= 1 for one in answers)
+    for lease in (first, last):
+        await revoke(store, lease)
+
+
 async def test_listing(store: Store) -> None:
     leases = {await grant(store) for _ in range(3)}
     assert leases <= {lease.ID for lease in (await store.lease_leases()).leases}

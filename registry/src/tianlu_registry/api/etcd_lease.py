@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
@@ -20,7 +21,7 @@ from tianlu._proto.etcd.rpc_pb2 import (
 )
 from tianlu_registry.api.grpc_asgi import RequestBatches, RpcContext
 from tianlu_registry.engine.store import Store
-from tianlu_registry.errors import LeaseNotFound
+from tianlu_registry.errors import LeaseNotFound, RegistryError
 
 RENEWALS_AT_ONCE_MAX: Final = 256
 """Renewals of one stream that are under way at once; the others wait in the connection."""
@@ -64,6 +65,8 @@ class LeaseServicer:
         self, lease_ids: Sequence[int]
     ) -> tuple[list[LeaseKeepAliveResponse], BaseException | None]:
         """Return the answers up to the first renewal that failed, and why it did."""
+        with contextlib.suppress(RegistryError):
+            return await self._store.lease_keep_alives(lease_ids), None
         renewals = (self._renew(lease_id) for lease_id in lease_ids)
         answers: list[LeaseKeepAliveResponse] = []
         for answer in await asyncio.gather(*renewals, return_exceptions=True):

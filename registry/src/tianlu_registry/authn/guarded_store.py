@@ -8,7 +8,7 @@ Source: etcd server/etcdserver/v3_server.go, server/etcdserver/apply/auth.go, v3
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from functools import partial
 
@@ -175,6 +175,12 @@ class GuardedStore:
         if self._guard.enabled:
             await self._guard.require(partial(self._check_lease, lease_id, Access.WRITE))
         return await self._store.lease_keep_alive(lease_id)
+
+    async def lease_keep_alives(self, lease_ids: Sequence[int]) -> list[LeaseKeepAliveResponse]:
+        if self._guard.enabled:
+            for lease_id in lease_ids:
+                await self._guard.require(partial(self._check_lease, lease_id, Access.WRITE))
+        return await self._store.lease_keep_alives(lease_ids)
 
     async def lease_time_to_live(self, request: LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse:
         if not self._guard.enabled:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from tianlu._proto.etcd.rpc_pb2 import (
@@ -180,6 +180,15 @@ class EmbeddedStore:
         header = self.header()
         ttl_seconds = await self._node.others.leases.renew(lease_id)
         return LeaseKeepAliveResponse(header=header, ID=lease_id, TTL=ttl_seconds)
+
+    async def lease_keep_alives(self, lease_ids: Sequence[int]) -> list[LeaseKeepAliveResponse]:
+        self._check_runs()
+        header = self.header()
+        ttls = await self._node.others.leases.renew_all(lease_ids)
+        return [
+            LeaseKeepAliveResponse(header=header, ID=lease_id, TTL=ttl_seconds)
+            for lease_id, ttl_seconds in zip(lease_ids, ttls, strict=True)
+        ]
 
     async def lease_time_to_live(self, request: LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse:
         self._check_runs()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Self
 
 from tianlu._proto.etcd.rpc_pb2 import (
@@ -132,6 +132,9 @@ class EtcdStore(EtcdRequests):
         response = await renew(self.calls, self._keep_alive, lease_id)
         self.note(response)
         return response
+
+    async def lease_keep_alives(self, lease_ids: Sequence[int]) -> list[LeaseKeepAliveResponse]:
+        return await asyncio.gather(*(self.lease_keep_alive(lease_id) for lease_id in lease_ids))
 
     def note(self, response: Any) -> None:  # noqa: ANN401 - every answer of etcd has a header
         """Keep the newest header seen. Answers of lagging members must not take us back."""

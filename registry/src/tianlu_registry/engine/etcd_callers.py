@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from tianlu._proto.etcd.rpc_pb2 import LeaseKeepAliveResponse, ResponseHeader
@@ -86,6 +86,9 @@ class CallersEtcdStore(EtcdRequests):
         response = await renew(self.calls, self._keep_alive_of(self._caller.checked()), lease_id)
         self.note(response)
         return response
+
+    async def lease_keep_alives(self, lease_ids: Sequence[int]) -> list[LeaseKeepAliveResponse]:
+        return await asyncio.gather(*(self.lease_keep_alive(lease_id) for lease_id in lease_ids))
 
     def _nobody_is_asked_for(self) -> bool:
         return not self._own.knows_by_certificate

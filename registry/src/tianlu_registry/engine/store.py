@@ -7,7 +7,7 @@ can stand in for our own node (`engine.etcd`) and nothing is converted on the ho
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -113,6 +113,13 @@ class Store(Protocol):
     async def lease_keep_alive(self, lease_id: int) -> LeaseKeepAliveResponse:
         """Renew; an answer with TTL 0 means that the lease is not there (etcd's way of saying
         so)."""
+        ...
+
+    async def lease_keep_alives(self, lease_ids: Sequence[int]) -> list[LeaseKeepAliveResponse]:
+        """Renew several at little more than the cost of one; the answers are in their order.
+
+        If one fails, this does, and of the others some may have been renewed.
+        """
         ...
 
     async def lease_time_to_live(
