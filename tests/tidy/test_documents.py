@@ -43,6 +43,7 @@ PAGES = {
 """Where a subcommand's flags are explained."""
 
 INTERNAL = {
+    "TIANLU_CLIENTS_REQUIRED",  # from bin/test to tests/clients
     "TIANLU_CRASH_POINT",  # tests kill a node at a point of their choice
     "TIANLU_FRONTEND_INPUTS",  # from the console's build to its bundler
     "TIANLU_LAUNCHER_TOKEN",  # from the registry's launcher to its child
