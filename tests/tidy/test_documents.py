@@ -46,6 +46,7 @@ INTERNAL = {
     "TIANLU_CLIENTS_REQUIRED",  # from bin/test to tests/clients
     "TIANLU_CRASH_POINT",  # tests kill a node at a point of their choice
     "TIANLU_FRONTEND_INPUTS",  # from the console's build to its bundler
+    "TIANLU_ENVOY_ADMIN_SOCKET",  # from the registry's launcher to its child
     "TIANLU_LAUNCHER_TOKEN",  # from the registry's launcher to its child
     "TIANLU_REGISTRY_SETTINGS",  # the same
     "TIANLU_TLS_RELAY_SECRET",  # the same

@@ -51,11 +51,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def node(
     authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RegistryProcess]:
-    """A node with a plaintext and a TLS port, which asks for clients' certificates."""
+    """A node at plaintext and TLS ports and sockets, which asks for clients' certificates."""
     cert, key = authority.issue("server", "localhost", "127.0.0.1")
+    directory = tmp_path_factory.mktemp("node")
+    ports, sockets = "http://127.0.0.1:0,https://127.0.0.1:0", f"unix:{directory}/plain.sock"
     process = RegistryProcess(
-        tmp_path_factory.mktemp("node"),
-        "--listen-client-urls=http://127.0.0.1:0,https://127.0.0.1:0",
+        directory,
+        f"--listen-client-urls={ports},{sockets},unixs:{directory}/tls.sock",
         f"--cert-file={cert}",
         f"--key-file={key}",
         f"--trusted-ca-file={authority.file}",
@@ -94,6 +96,23 @@ def test_http_and_grpc_are_served_over_tls(node: RegistryProcess, authority: Aut
             response_deserializer=PutResponse.FromString,
         )
         assert put(PutRequest(key=b"k", value=b"v"), timeout=10).header.revision > 1
+
+
+def test_every_kind_of_address_is_served_at_once(
+    node: RegistryProcess, authority: Authority
+) -> None:
+    verify = context(authority, authority.issue("everywhere", common_name="ada"))
+    seen = []
+    for url in node.urls:
+        scheme, _, rest = url.partition(":")
+        socket = rest if scheme.startswith("unix") else None
+        base = {"unix": "http://localhost", "unixs": "https://localhost"}.get(scheme, url)
+        transport = httpx.HTTPTransport(verify=verify, uds=socket, http2=True)
+        with httpx.Client(transport=transport, base_url=base) as client:
+            seen.append((scheme, client.get("/health").json()["health"]))
+            members = client.post("/v3/cluster/member/list", json={}).json()["members"]
+            assert members[0]["clientURLs"] == node.urls
+    assert seen == [(scheme, "true") for scheme in ("http", "https", "unix", "unixs")]
 
 
 def test_etcdctl_works_over_tls(node: RegistryProcess, authority: Authority) -> None:

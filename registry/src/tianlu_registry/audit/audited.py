@@ -17,7 +17,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from tianlu_registry.audit.actors import Actors
 from tianlu_registry.audit.entries import Actor, Lines
 from tianlu_registry.audit.log import AuditLog
-from tianlu_registry.audit.touched import WRITES, Touched, revision_of
+from tianlu_registry.audit.touched import SOMETIMES_READ, WRITES, Touched, revision_of
 
 ServicerT = TypeVar("ServicerT")
 
@@ -50,9 +50,11 @@ class Auditor:
         if isasyncgenfunction(method):
             return self._stream(name, touched, method)
 
+        may_read = name in SOMETIMES_READ
+
         @wraps(method)
         async def call(request: Any, *arguments: Any) -> Any:  # noqa: ANN401 - any method's
-            if touched(request, None) is None:
+            if may_read and touched(request, None) is None:
                 return await method(request, *arguments)
             self._log.admit()
             actor = self._actors.current()
@@ -95,10 +97,8 @@ class Auditor:
         fields = touched(request, response)
         if fields is None:
             return
-        if actor.known_by == "none":
-            # The member may have learnt of the token while it served the call.
-            actor = self._actors.current()
-        line = self._lines.applied(name, actor, fields, revision_of(response))
+        who = self._actors.current_after(actor)
+        line = self._lines.applied(name, who, fields, revision_of(response))
         if self._log.strict:
             await self._log.write_synced(line)
         else:
@@ -113,9 +113,8 @@ class Auditor:
         error: BaseException,
     ) -> None:
         """Nobody waits for the line of a call that has failed, not even strictly."""
-        if actor.known_by == "none":
-            actor = self._actors.current()
-        self._log.write(self._lines.failed(name, actor, touched(request, None) or {}, error))
+        who = self._actors.current_after(actor)
+        self._log.write(self._lines.failed(name, who, touched(request, None) or {}, error))
 
 
 class _Audited:

@@ -14,6 +14,7 @@ from tianlu_registry.api.metrics import code_label
 from tianlu_registry.audit.key_text import key_text
 from tianlu_registry.errors import InputError, InvalidArgument, RegistryError
 
+_encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _REFUSALS: Final = frozenset(
     {
         StatusCode.INVALID_ARGUMENT,
@@ -115,8 +116,8 @@ def _reason(error: BaseException) -> dict[str, str]:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.now(UTC).isoformat(timespec="milliseconds")[: -len("+00:00")] + "Z"
 
 
 def _encoded(fields: Mapping[str, Any]) -> bytes:
-    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+    return _encode(fields).encode() + b"\n"

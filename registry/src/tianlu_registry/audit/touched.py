@@ -284,6 +284,16 @@ WRITES: Final[Mapping[str, Touched]] = MappingProxyType(
 """What changes something, what lets somebody in, and what copies everything, by method."""
 
 
+SOMETIMES_READ: Final = frozenset(
+    {
+        "etcdserverpb.KV/Txn",
+        "etcdserverpb.Maintenance/Alarm",
+        "etcdserverpb.Maintenance/Downgrade",
+    }
+)
+"""Methods of `WRITES` of which some requests change nothing."""
+
+
 def revision_of(response: Message | None) -> int:
     """Return the revision that a response speaks of; 0 for none."""
     header = getattr(response, "header", response)
