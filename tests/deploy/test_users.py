@@ -53,6 +53,17 @@ def test_passwords_are_for_their_owner_and_stay(users: Users) -> None:
     assert not any(secret.strip() in " ".join(flags) for secret in made.values())
 
 
+def test_it_stays_as_it_was_unless_it_is_asked_for(tmp_path: Path) -> None:
+    data = DataDir.open(tmp_path / "kept")
+    assert not Users.open(data, None).wanted
+    assert not Users.open(data, False).wanted
+    assert Users.open(data, True).wanted
+    Users.of(data).password_file("demo").unlink()
+    assert Users.open(data, None).password_file("demo").exists()
+    assert Users.open(data, False).wanted, "until the registry has been told"
+    data.close()
+
+
 async def test_users_from_an_interrupted_start_to_the_last(
     users: Users, registry: RegistryProcess
 ) -> None:

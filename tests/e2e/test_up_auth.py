@@ -57,17 +57,9 @@ def test_nobody_without_a_user_is_served_and_the_shop_goes_on(tmp_path: Path) ->
         listed = json.loads(as_root(first, "subscribers", "--all-namespaces", "-o", "json"))
         followers = json.dumps(listed)
         assert all(part in followers for part in ("mesher", "gateway"))
+        assert as_root(first, "auth", "status").splitlines()[1].startswith("on ")
 
-
-def test_a_data_directory_keeps_it_until_it_is_told_not_to(tmp_path: Path) -> None:
-    data_dir = tmp_path / "data"
-    with platform(data_dir, "--auth") as first:
-        first.wait_ready()
-    with platform(data_dir) as second:
+    with platform(data_dir, "--no-auth") as second:
         second.wait_ready()
-        assert is_refused(second)
-        assert as_root(second, "auth", "status").splitlines()[1].startswith("on ")
-    with platform(data_dir, "--no-auth") as third:
-        third.wait_ready()
-        assert not is_refused(third)
+        assert not is_refused(second)
         assert not (data_dir / "auth").exists()

@@ -109,8 +109,8 @@ def check_exposure(address: ListenAddress, *, allowed: bool) -> None:
     """
     if not address.loopback and not allowed:
         raise StartError(
-            f"--listen: {address} can be reached from other machines, and the entrance is neither"
-            " encrypted nor guarded by passwords; listen on 127.0.0.1, or say"
+            f"--listen: {address} can be reached from other machines, and the entrance is not"
+            " encrypted, nor without --auth guarded by passwords; listen on 127.0.0.1, or say"
             " --allow-insecure-listen"
         )
 

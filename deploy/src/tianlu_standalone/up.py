@@ -82,7 +82,7 @@ async def _run_held(
     status = StatusServer(supervisor, status_socket)
     status.start()
     try:
-        users = _users(options, data)
+        users = Users.open(data, options.auth)
 
         def parts() -> tuple[Part, ...]:
             hosts = options.control_hosts
@@ -104,14 +104,6 @@ async def _run_held(
         await status.stop()
     _say("stopped")
     return 0
-
-
-def _users(options: Options, data: DataDir) -> Users:
-    """Return the users, with their passwords if authentication is to be on."""
-    users = Users.of(data)
-    if options.auth or (options.auth is None and users.wanted):
-        users.write()
-    return users
 
 
 async def _registry_ready(

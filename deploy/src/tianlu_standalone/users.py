@@ -56,6 +56,21 @@ class Users:
     def of(cls, data: DataDir) -> Users:
         return cls(data.root / "auth")
 
+    @classmethod
+    def open(cls, data: DataDir, asked: bool | None) -> Users:
+        """Return the users, with their passwords if authentication is to be on.
+
+        Args:
+            asked: whether it shall be; None: as it was.
+
+        Raises:
+            StartError: passwords cannot be written.
+        """
+        users = cls.of(data)
+        if asked or (asked is None and users.wanted):
+            users.write()
+        return users
+
     @property
     def wanted(self) -> bool:
         """Whether authentication is to be on."""
