@@ -33,6 +33,9 @@ class MemoryBackend:
     def put(self, key: bytes, value: bytes) -> None:
         self.records[key] = value
 
+    def put_many(self, keys: list[bytes], values: list[bytes]) -> None:
+        self.records.update(zip(keys, values, strict=True))
+
     def delete(self, key: bytes) -> None:
         self.records.pop(key, None)
 

@@ -15,7 +15,14 @@ from registry.mvcc.mvcc_fakes import (
     txn_op,
 )
 
-from tianlu._proto.etcd.rpc_pb2 import Compare, PutRequest, RangeRequest, TxnRequest
+from tianlu._proto.etcd.kv_pb2 import KeyValue
+from tianlu._proto.etcd.rpc_pb2 import (
+    Compare,
+    DeleteRangeRequest,
+    PutRequest,
+    RangeRequest,
+    TxnRequest,
+)
 from tianlu_registry.errors import Compacted, Corrupt, FutureRevision, KeyNotFound, LeaseNotFound
 
 
@@ -89,6 +96,39 @@ def test_what_has_to_be_built_is_not_there_encoded(fixture: StoreFixture) -> Non
             fixture.store.compact(2)
         with pytest.raises(error):
             fixture.store.range_encoded(RangeRequest(key=b"k", revision=revision))
+
+
+def test_a_range_of_many_keys_is_deleted_as_one_key_is(fixture: StoreFixture) -> None:
+    """Also with keys around it, keys that were deleted before, and such that were put twice."""
+    keys = [b"k%02d" % number for number in range(20)]
+    for key in (b"a", *keys, b"z", keys[3]):
+        fixture.put(key, key)
+    fixture.delete(keys[5])
+    main = fixture.store.revision + 1
+    response, changes = fixture.store.delete_range(
+        DeleteRangeRequest(key=b"k", range_end=b"l", prev_kv=True)
+    )
+    assert (response.deleted, response.header.revision) == (19, main)
+    assert [kv.key for kv in response.prev_kvs] == [key for key in keys if key != keys[5]]
+    records = [KeyValue.FromString(change.record) for change in changes]
+    assert records == [KeyValue(key=kv.key, mod_revision=main) for kv in response.prev_kvs]
+    assert [change.packed for change in changes] == [main << 32 | n << 1 | 1 for n in range(19)]
+    assert fixture.keys(b"a", b"\0") == [b"a", b"z"]
+    past = RangeRequest(key=b"k", range_end=b"l", revision=main - 1)
+    assert fixture.store.range(past).count == 19
+    for key in keys:
+        fixture.put(key)
+    assert fixture.keys(b"k", b"l") == keys
+    assert fixture.store.range(RangeRequest(key=keys[3])).kvs[0].version == 1
+
+
+def test_many_keys_of_leases_are_deleted(fixture: StoreFixture) -> None:
+    fixture.lessor.grant(7, 60, 0.0)
+    for number in range(8):
+        fixture.put(b"k%d" % number, lease=7 if number % 2 else 0)
+    assert len(fixture.lessor.keys(7)) == 4
+    fixture.delete(b"k", b"l")
+    assert fixture.lessor.keys(7) == []
 
 
 def test_an_unsorted_limit_cuts_before_sorting_by_target(fixture: StoreFixture) -> None:

@@ -127,6 +127,27 @@ def test_revisions_are_put_in_order(backend: LmdbBackend) -> None:
             backend.put(key_of(number), b"again")
 
 
+def test_many_records_are_put_as_one_by_one(tmp_path: Path) -> None:
+    keys = [key_of(number) for number in range(1, 6)]
+    values = [b"%d" % number for number in range(1, 6)]
+    stored = []
+    for many in (True, False):
+        backend = LmdbBackend.open(tmp_path / f"db-{many}")
+        if many:
+            backend.put_many(keys, values)
+            with pytest.raises(InvariantBroken):
+                backend.put_many(keys[-1:], values[-1:])
+        else:
+            for key, value in zip(keys, values, strict=True):
+                backend.put(key, value)
+        pending = backend.pending_ops, backend.pending_bytes
+        backend.commit(1, 1)
+        stored.append((pending, list(backend.scan(*ALL))))
+        backend.close()
+    assert stored[0] == stored[1]
+    assert stored[0][1] == list(zip(keys, values, strict=True))
+
+
 def test_a_missing_record_is_corruption(backend: LmdbBackend) -> None:
     with pytest.raises(Corrupt, match=key_of(9).hex()):
         backend.get_many([key_of(9)])

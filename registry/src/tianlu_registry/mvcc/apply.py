@@ -64,7 +64,6 @@ def execute_delete_range(
     if request.prev_kv:
         into.prev_kvs.extend(reader.key_values(key, range_end))
     keys = index.live_keys(key, range_end)
-    for found in keys:
-        writer.delete(found)
+    writer.delete_run(keys)
     into.deleted = len(keys)
     into.header.revision = writer.revision

@@ -39,6 +39,7 @@ from itertools import islice
 from sortedcontainers import SortedList
 
 from tianlu_registry.errors import InvariantBroken
+from tianlu_registry.mvcc.key_runs import add_run, remove_run
 from tianlu_registry.mvcc.revision import MAIN_SHIFT, TOMBSTONE
 from tianlu_registry.mvcc.types import WHOLE_KEYSPACE_FROM
 
@@ -196,6 +197,30 @@ class KeyIndex:
         self._live.remove(key)
         self._dead.add(key)
         self.compactable[key] = None
+
+    def delete_run(self, keys: list[bytes], packed: list[int]) -> None:
+        """Record the tombstones of a range: of all the keys between its first and its last that
+        have a value, in order.
+
+        Args:
+            keys: not empty.
+            packed: the tombstones' packed revisions.
+        """
+        live = self._live
+        start = live.bisect_left(keys[0])
+        stop = start + len(keys)
+        if stop > len(live) or live[start] != keys[0] or live[stop - 1] != keys[-1]:
+            raise InvariantBroken(f"tombstones for keys that are no range: {keys[0]!r}...")
+        entries = self._entries
+        for key, revision in zip(keys, packed, strict=True):
+            entry = entries[key]
+            if isinstance(entry, KeyHistory):
+                entry.revisions.append(revision)
+            else:
+                entries[key] = KeyHistory([entry, revision], 0, 0)
+        remove_run(live, start, stop)
+        add_run(self._dead, keys)
+        self.compactable.update(dict.fromkeys(keys))
 
     def compact_key(self, key: bytes, main: int) -> list[int]:
         """Forget what a compaction at `main` removes of a key.

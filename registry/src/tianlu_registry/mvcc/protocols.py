@@ -31,6 +31,10 @@ class RevisionBackend(Protocol):
 
     def put(self, key: bytes, value: bytes) -> None: ...
 
+    def put_many(self, keys: list[bytes], values: list[bytes]) -> None:
+        """Write values at keys that ascend, beyond all others."""
+        ...
+
     def delete(self, key: bytes) -> None:
         """Remove `key`; harmless if it is not there."""
         ...

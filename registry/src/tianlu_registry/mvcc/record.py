@@ -15,6 +15,8 @@ from tianlu_registry.mvcc.revision import TOMBSTONE, Change
 # Tags of the length-delimited fields that hold a KeyValue.
 _KV = 0x12  # RangeResponse.kvs = 2, Event.kv = 2
 _EVENT_PREV_KV = 0x1A  # Event.prev_kv = 3
+_KEY = b"\x0a"  # KeyValue.key = 1
+_MOD_REVISION = b"\x18"  # KeyValue.mod_revision = 3
 _EVENT_DELETE = b"\x08\x01"  # Event.type = 1: DELETE
 
 _SHORT_LENGTHS = 2048
@@ -82,6 +84,12 @@ def encode_put(
 def encode_tombstone(key: bytes, main: int) -> bytes:
     """Return the record of a deletion: what its event says."""
     return KeyValue(key=key, mod_revision=main).SerializeToString()
+
+
+def encode_tombstones(keys: list[bytes], main: int) -> list[bytes]:
+    """Return the records of deletions in one revision, without a message for each."""
+    tail = _MOD_REVISION + varint(main)
+    return [_KEY + varint(len(key)) + key + tail for key in keys]
 
 
 def key_of(record: bytes) -> bytes:

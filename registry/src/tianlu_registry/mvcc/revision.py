@@ -18,6 +18,8 @@ from typing import NamedTuple
 MAIN_SHIFT = 32
 TOMBSTONE = 1
 SUB_MAX = (1 << 31) - 1
+SUB_STEP = 2
+"""From one packed revision to the one with the next sub."""
 
 REVISION_KEY_BYTES = 12
 

@@ -7,11 +7,16 @@ Source: etcd server/storage/mvcc/kvstore_txn.go.
 
 from __future__ import annotations
 
+from typing import Final
+
 from tianlu_registry.errors import InvariantBroken
 from tianlu_registry.mvcc.key_index import KeyIndex
 from tianlu_registry.mvcc.protocols import LeaseBook, RevisionBackend
-from tianlu_registry.mvcc.record import encode_put, encode_tombstone
-from tianlu_registry.mvcc.revision import SUB_MAX, Change, pack, revision_key
+from tianlu_registry.mvcc.record import encode_put, encode_tombstone, encode_tombstones
+from tianlu_registry.mvcc.revision import SUB_MAX, SUB_STEP, Change, pack, revision_key
+
+RUN_KEYS_MIN: Final = 4
+"""Fewer keys are deleted faster one by one."""
 
 
 class Writer:
@@ -62,6 +67,27 @@ class Writer:
         lease = self._leases.lease_of(key)
         if lease:
             self._leases.detach(lease, (key,))
+
+    def delete_run(self, keys: list[bytes]) -> None:
+        """Delete all the keys of a range that have values, in order."""
+        if len(keys) < RUN_KEYS_MIN:
+            for key in keys:
+                self.delete(key)
+            return
+        sub = self._next_sub()
+        if sub + len(keys) - 1 > SUB_MAX:
+            raise InvariantBroken(f"more than {SUB_MAX} changes in one transaction")
+        first = pack(self.main, sub, tombstone=True)
+        packed = list(range(first, first + SUB_STEP * len(keys), SUB_STEP))
+        records = encode_tombstones(keys, self.main)
+        self._index.delete_run(keys, packed)
+        self._backend.put_many([revision_key(each) for each in packed], records)
+        self.changes.extend(map(Change, keys, packed, records))
+        leases = self._leases
+        for key in keys:
+            lease = leases.lease_of(key)
+            if lease:
+                leases.detach(lease, (key,))
 
     def _next_sub(self) -> int:
         sub = len(self.changes)

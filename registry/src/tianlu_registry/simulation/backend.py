@@ -85,6 +85,10 @@ class MemoryBackend:
         self._newest = key
         self._revisions[key] = value
 
+    def put_many(self, keys: list[bytes], values: list[bytes]) -> None:
+        for key, value in zip(keys, values, strict=True):
+            self.put(key, value)
+
     def delete(self, key: bytes) -> None:
         self._revisions.pop(key, None)
 

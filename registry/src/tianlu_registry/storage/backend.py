@@ -146,6 +146,12 @@ class LmdbBackend:
         self._revisions.put(key, value)
         self.observer.wrote_record(value)
 
+    def put_many(self, keys: list[bytes], values: list[bytes]) -> None:
+        self._revisions.put_many(keys, values)
+        wrote_record = self.observer.wrote_record
+        for value in values:
+            wrote_record(value)
+
     def delete(self, key: bytes) -> None:
         self._revisions.delete(key)
 

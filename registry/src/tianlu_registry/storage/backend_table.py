@@ -161,6 +161,15 @@ class AppendedTable(Table):
         self.active[key] = value
         self.write_bytes += len(key) + len(value) + _ENTRY_BYTES
 
+    def put_many(self, keys: list[bytes], values: list[bytes]) -> None:
+        """Write values at keys that ascend, not empty."""
+        order = self._order
+        if order and keys[0] <= order[-1]:
+            raise InvariantBroken(f"{keys[0].hex()} was put after {order[-1].hex()}")
+        order.extend(keys)
+        self.active.update(zip(keys, values, strict=True))
+        self.write_bytes += sum(map(len, keys)) + sum(map(len, values)) + _ENTRY_BYTES * len(keys)
+
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, value) with start <= key < end in order. Nothing may be written meanwhile."""
         active, frozen = self.active, self._frozen
