@@ -69,8 +69,8 @@ async def test_a_rest_between_two_steps() -> None:
     pump = Pump(loop, step, on_failed=_unexpected, rest_seconds=0.01)
     pump.poke()
     while pump.is_running:
-        await asyncio.sleep(0)
         pump.poke()  # hurries nothing
+        await asyncio.sleep(0)
     assert len(times) == 3
     assert all(later - earlier >= 0.009 for earlier, later in pairwise(times))
 
