@@ -111,6 +111,14 @@ async def test_nobody_notices_that_a_token_has_ended(
         assert client.pick("kept").id == "k"
 
 
+async def test_a_dead_endpoint_costs_no_login(guarded: RegistryProcess, unused_port: int) -> None:
+    endpoints = [f"127.0.0.1:{unused_port}", guarded.endpoint]
+    async with AsyncClient(endpoints, timeout_seconds=60, user="app", password=PASSWORD) as client:
+        await client.kv.put("app/a", "made once, elsewhere")
+    async with AsyncClient(endpoints, timeout_seconds=60, user="app", password=PASSWORD) as client:
+        await client.subscribe("nothing")
+
+
 async def test_a_token_that_was_not_used_for_its_time_is_renewed(guarded: RegistryProcess) -> None:
     async with as_app(guarded) as client:
         await client.kv.get("app/a")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import tianlu
+from tianlu._channel import _certainly_not_done
 from tianlu._credentials import VARIABLES, Credentials, resolve_credentials
 from tianlu._errors import DeadlinePassed, LimitReached, Unauthenticated
 from tianlu._identity import NO_TOKEN, REFUSALS_MAX, REST_SECONDS, Identity
@@ -211,8 +212,18 @@ async def test_a_login_that_may_succeed_is_tried_again(failure: tianlu.TianluErr
 async def test_a_login_that_does_not_come_ends_with_the_call() -> None:
     registry, identity = Registry(), Identity(ANN)
     registry.open.clear()
-    with pytest.raises(DeadlinePassed, match="no login for user 'ann'"):
+    with pytest.raises(DeadlinePassed, match="cannot log in as 'ann'") as raised:
         await registry.call(identity, seconds=0.01)
+    assert _certainly_not_done(raised.value), "so a raw write may be made again"
+
+
+async def test_a_node_that_is_away_keeps_a_call_from_being_made_and_it_may_be_made_again() -> None:
+    registry, identity = Registry(), Identity(ANN)
+    registry.failure = tianlu.Unavailable("etcdserver: request timed out")
+    with pytest.raises(tianlu.Unavailable, match="request timed out") as raised:
+        await registry.call(identity)
+    assert _certainly_not_done(raised.value)
+    assert await registry.call(identity) == "token 2"
 
 
 async def test_a_call_that_is_cancelled_leaves_the_login_to_the_next() -> None:

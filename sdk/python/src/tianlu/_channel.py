@@ -33,7 +33,7 @@ from tianlu._errors import (
     Unavailable,
 )
 from tianlu._failover import EndpointChoice
-from tianlu._identity import NO_TOKEN, Identity, LogIn, metadata
+from tianlu._identity import CANNOT_LOG_IN, NO_TOKEN, Identity, LogIn, metadata
 from tianlu._proto.etcd import rpc_pb2 as etcd
 from tianlu._refusal import refused_text
 from tianlu._retry import CALL_WAIT, Deadline, draw
@@ -74,9 +74,15 @@ _OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.service_config_disable_resolution", 1),
 )
 
-_NOT_DONE: Final = ("failed to connect", "resolution failed", "etcdserver: no leader")
+_NOT_DONE: Final = (
+    "failed to connect",
+    "resolution failed",
+    "etcdserver: no leader",
+    CANNOT_LOG_IN,
+)
 """What a status text has in it when the registry has certainly not done what it was asked: gRPC
-could not connect or find the host; or, in etcd's words, nobody was there to propose it to."""
+could not connect or find the host; in etcd's words, nobody was there to propose it to; or there was
+no token to ask with."""
 
 
 class Connection:
@@ -211,14 +217,17 @@ class Connection:
             TianluError: by the table in `tianlu._errors`; `turn_from` has been called if need be.
         """
         deadline = Deadline.after(timeout_seconds)
-        if method.anonymous:
-            return await self._ask(method, request, endpoint, deadline, NO_TOKEN)
 
         async def attempt(token: str) -> Response:
             return await self._ask(method, request, endpoint, deadline, token)
 
         try:
+            if method.anonymous:
+                return await attempt(NO_TOKEN)
             return await self._identity.call(attempt, self._login_at(endpoint, deadline), deadline)
+        except Unavailable:
+            self.turn_from(endpoint)
+            raise
         except PermissionDenied as error:
             text = refused_text(str(error), self._identity.user, method.path, request)
             raise PermissionDenied(text) from error
@@ -250,10 +259,7 @@ class Connection:
                 request, timeout=deadline.remaining(), metadata=metadata(token)
             )
         except grpc.aio.AioRpcError as error:
-            known = translate(error, endpoint)
-            if isinstance(known, Unavailable):
-                self.turn_from(endpoint)
-            raise known from error
+            raise translate(error, endpoint) from error
         except grpc.aio.UsageError as error:
             raise ClientClosed("the client is closed") from error
         except asyncio.CancelledError:
@@ -324,8 +330,11 @@ class Connection:
         endpoint = self.endpoint
         # A login takes long if its node is away: then another one is to be tried soon.
         deadline = self.deadline().at_most(LOGIN_SECONDS)
-        log_in = self._login_at(endpoint, deadline)
-        token = await self._identity.token(log_in, deadline)
+        try:
+            token = await self._identity.token(self._login_at(endpoint, deadline), deadline)
+        except Unavailable:
+            self.turn_from(endpoint)
+            raise
 
         def open_with(token: str) -> grpc.aio.StreamStreamCall[Request, Response]:
             open_call: grpc.aio.StreamStreamMultiCallable[Request, Response] = self._channel(

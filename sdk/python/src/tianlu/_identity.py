@@ -20,7 +20,14 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, TypeVar
 
 from tianlu._credentials import Credentials
-from tianlu._errors import Conflict, DeadlinePassed, LimitReached, NotAllowed, Unauthenticated
+from tianlu._errors import (
+    Conflict,
+    DeadlinePassed,
+    LimitReached,
+    NotAllowed,
+    Unauthenticated,
+    Unavailable,
+)
 from tianlu._retry import CALL_WAIT, Deadline, draw
 
 T = TypeVar("T")
@@ -34,6 +41,9 @@ REST_SECONDS: Final = 1.0
 
 REFUSALS_MAX: Final = 3
 """Fresh tokens in a row that may be refused before calls are no longer made again."""
+
+CANNOT_LOG_IN: Final = "cannot log in as"
+"""What an error's text begins with if no token could be got: the call itself was not made."""
 
 NO_TOKEN: Final = ""
 """What is sent while there is nobody to be: none."""
@@ -100,8 +110,10 @@ class Identity:
                 if self._token is None:
                     self._token = await self._log_in(log_in)
                 return self._token
+        except Unavailable as error:
+            raise Unavailable(f"{CANNOT_LOG_IN} {self.user!r}: {error}") from error
         except TimeoutError:
-            raise DeadlinePassed(f"no login for user {self.user!r} in time") from None
+            raise DeadlinePassed(f"{CANNOT_LOG_IN} {self.user!r}: no answer in time") from None
 
     def refused(self, token: str, error: Unauthenticated) -> bool:
         """Note that a token was refused. Returns whether a call with another one may succeed."""
