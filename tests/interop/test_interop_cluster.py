@@ -35,8 +35,8 @@ _UNEQUAL = frozenset(
 )
 """Fields, beyond those that no two servers share, that depend on time or release."""
 
-_NEWER = frozenset({"dbSizeQuota", "storageVersion", "downgradeInfo"})
-"""Fields of a status that etcd 3.5 does not know."""
+_NEWER = frozenset({"dbSizeQuota", "storageVersion", "downgradeInfo", "hash_revision"})
+"""Fields that etcd 3.5 does not know."""
 
 
 _TIMES_AND_PLACES = r"took = \S+|\"RaftTerm\" : \d+|127\.0\.0\.1:\d+|\b\d{5,}\b|\b[0-9a-f]{12,16}\b"

@@ -480,6 +480,7 @@ async def test_hashes_and_snapshots_of_members_are_equal() -> None:
         again = await cluster.cluster("b").hash_kv(HashKVRequest(revision=80))
         assert again.hash == of_keys[0].hash
         assert (await cluster.cluster("b").hash_kv(HashKVRequest())).hash != again.hash
+        assert again.hash_revision == 80
 
 
 async def test_a_snapshot_is_a_whole_file_with_its_digest() -> None:

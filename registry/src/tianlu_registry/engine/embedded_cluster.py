@@ -94,6 +94,7 @@ class EmbeddedCluster:
             header=self._node.machine.header(),
             hash=hashed.hash,
             compact_revision=hashed.compact_revision,
+            hash_revision=hashed.revision,
         )
 
     async def _hash_of_keys(self, revision: int) -> HashOfKeys:
