@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import trustme
 from registry.registry_process import RegistryProcess
 
 from tianlu._proto.etcd.rpc_pb2 import PutRequest, PutResponse
+from tianlu_registry.server.cipher_suites import SUITES, openssl_suites
 from tianlu_registry.server.client_tls import ClientTls
 from tianlu_registry.server.errors import CannotStart
 from tianlu_registry.server.relay import CLIENT_HEADER, SECRET_HEADER, TlsRelay
@@ -62,6 +64,8 @@ def node(
         f"--key-file={key}",
         f"--trusted-ca-file={authority.file}",
         "--client-cert-auth",
+        "--cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,"
+        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
     )
     try:
         process.start()
@@ -259,3 +263,50 @@ def test_a_client_of_a_unix_socket_has_no_address() -> None:
     TlsRelay("secret").read(told)
     assert told["client"] == ("relay", 0)
     assert told["scheme"] == "https"
+
+
+@pytest.mark.parametrize(
+    ("text", "suites"),
+    [
+        ("", ()),
+        (
+            "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, ECDHE-ECDSA-AES256-GCM-SHA384",
+            ("ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"),
+        ),
+        (
+            "TLS_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305",
+            ("ECDHE-RSA-CHACHA20-POLY1305",),
+        ),
+    ],
+)
+def test_suites_are_known_by_both_names(text: str, suites: tuple[str, ...]) -> None:
+    assert openssl_suites(text) == suites
+
+
+@pytest.mark.parametrize("text", ["TLS_RSA_WITH_RC4_128_SHA", "TLS_AES_128_GCM_SHA256", "none"])
+def test_suites_that_cannot_be_chosen_are_refused(text: str) -> None:
+    with pytest.raises(CannotStart, match="--cipher-suites"):
+        openssl_suites(text)
+
+
+def test_openssl_knows_every_suite() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for name in SUITES.values():
+        context.set_ciphers(f"{name}:@SECLEVEL=0")
+        assert name in {cipher["name"] for cipher in context.get_ciphers()}
+
+
+def test_clients_get_the_suite_that_was_chosen(node: RegistryProcess, authority: Authority) -> None:
+    """And no other: Envoy, which takes any word for a suite, knows this one."""
+    host, port = tls_url(node).removeprefix("https://").split(":")
+    for name, is_served in (("ECDHE-ECDSA-AES256-GCM-SHA384", True), ("AES256-SHA", False)):
+        wanted = context(authority, authority.issue("choosy", common_name="ada"))
+        wanted.maximum_version = ssl.TLSVersion.TLSv1_2
+        wanted.set_ciphers(f"{name}:@SECLEVEL=0")
+        with socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS) as plain:
+            try:
+                with wanted.wrap_socket(plain, server_hostname="localhost") as secured:
+                    assert is_served
+                    assert secured.cipher()[0] == name  # type: ignore[index]
+            except ssl.SSLError:
+                assert not is_served

@@ -190,5 +190,41 @@ def test_a_switch_said_to_be_off_is_off_whatever_a_variable_says() -> None:
     assert text not in off.stderr
 
 
+def test_a_manifest_of_kubeadms_is_taken_as_it_is(tmp_path: Path) -> None:
+    """Only what a test cannot have is left to complain about: the certificate's file."""
+    files = "/etc/kubernetes/pki/etcd"
+    done = run(
+        "--advertise-client-urls=https://127.0.0.1:2379",
+        f"--cert-file={files}/server.crt",
+        "--client-cert-auth=true",
+        f"--data-dir={tmp_path / 'data'}",
+        "--experimental-initial-corrupt-check=true",
+        "--experimental-watch-progress-notify-interval=5s",
+        "--feature-gates=InitialCorruptCheck=true",
+        "--initial-advertise-peer-urls=https://127.0.0.1:2380",
+        "--initial-cluster=control-plane=https://127.0.0.1:2380",
+        f"--key-file={files}/server.key",
+        "--listen-client-urls=https://127.0.0.1:0",
+        "--listen-metrics-urls=http://127.0.0.1:0",
+        "--listen-peer-urls=https://127.0.0.1:0",
+        "--name=control-plane",
+        f"--peer-cert-file={files}/peer.crt",
+        "--peer-client-cert-auth=true",
+        f"--peer-key-file={files}/peer.key",
+        f"--peer-trusted-ca-file={files}/ca.crt",
+        "--snapshot-count=10000",
+        f"--trusted-ca-file={files}/ca.crt",
+        "--watch-progress-notify-interval=5s",
+    )
+    assert done.exit_code == EXIT_USAGE
+    assert done.stderr.splitlines()[-1].startswith(
+        f"tianlu registry: --cert-file, --key-file: {files}/server.crt"
+    )
+
+
+def test_help_is_where_go_has_it() -> None:
+    assert "--listen-client-urls" in run("-h").stdout
+
+
 def test_the_version_is_told() -> None:
     assert "etcd 3.5" in run("-version").stdout

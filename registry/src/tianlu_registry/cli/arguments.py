@@ -61,6 +61,8 @@ def read_arguments(given: Sequence[str], ours: OurFlags) -> Arguments:
         has_value = "=" in argument
         if not argument.startswith("-") or argument.strip("-") == "":
             read.arguments.append(argument)
+        elif argument == "-h":
+            read.arguments.append("--help")
         elif name in ours.switches:
             _read_switch(name, value if has_value else "true", ours, read)
         elif name in ours.others:

@@ -51,7 +51,7 @@ def registry(
     SIGTERM and Ctrl-C stop it: streams are told to go, calls in flight end, the data is safe.
     """
     try:
-        node = node_config(member, clients, cluster, peer_tls, limits)
+        node = node_config(member, clients, cluster, client_tls, peer_tls, limits)
         status = serve(
             node, clients, client_tls, limits, client_limits, users, audit, running, underlying
         )

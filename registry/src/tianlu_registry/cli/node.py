@@ -9,9 +9,10 @@ from tianlu_registry.cli.cluster_flags import ClusterFlags, MemberFlags
 from tianlu_registry.cli.flags import flag_of
 from tianlu_registry.cli.limit_flags import LimitFlags
 from tianlu_registry.cli.serving_flags import ClientFlags
-from tianlu_registry.cli.tls_flags import PeerTlsFlags
+from tianlu_registry.cli.tls_flags import ClientTlsFlags, PeerTlsFlags
 from tianlu_registry.cli.urls import split_urls
 from tianlu_registry.node.config import GIB, NodeConfig
+from tianlu_registry.server.cipher_suites import openssl_suites
 from tianlu_registry.server.errors import EXIT_USAGE, CannotStart
 from tianlu_registry.server.retention import parse_retention
 
@@ -42,6 +43,7 @@ def node_config(
     member: MemberFlags,
     clients: ClientFlags,
     cluster: ClusterFlags,
+    client_tls: ClientTlsFlags,
     peer_tls: PeerTlsFlags,
     limits: LimitFlags,
 ) -> NodeConfig:
@@ -72,6 +74,7 @@ def node_config(
         peer_cert_allowed_hostname=peer_tls.peer_cert_allowed_hostname,
         peer_crl_file=peer_tls.peer_crl_file,
         peer_tls_min_version=peer_tls.peer_tls_min_version,
+        peer_cipher_suites=openssl_suites(client_tls.cipher_suites),
         peer_auto_tls=self_signed is not None,
         quota_bytes=limits.quota_backend_bytes or 2 * GIB,
         request_bytes_max=limits.max_request_bytes,

@@ -28,7 +28,11 @@ class ClientTlsFlags:
         int, "Years that certificates of --auto-tls and --peer-auto-tls are valid."
     ] = 1
     client_crl_file: Annotated[str, "Certificates that are not accepted any more."] = ""
-    cipher_suites: Annotated[str, "For TLS 1.2, comma-separated; good ones if not given."] = ""
+    cipher_suites: Annotated[
+        str,
+        "For TLS 1.2, comma-separated, towards clients and between members, by etcd's names or "
+        "OpenSSL's; good ones if not given.",
+    ] = ""
     tls_min_version: Annotated[str, "TLS1.2 or TLS1.3."] = "TLS1.2"
     tls_max_version: Annotated[str, "TLS1.2 or TLS1.3; the newest if not given."] = ""
 

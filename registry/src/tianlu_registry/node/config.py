@@ -52,6 +52,7 @@ class NodeConfig:
         peer_cert_allowed_hostname: or it must be for this host, if given.
         peer_crl_file: certificates of members that are not accepted any more.
         peer_tls_min_version: TLS1.2 or TLS1.3.
+        peer_cipher_suites: for TLS 1.2, OpenSSL's names; none for good ones.
         peer_auto_tls: members' certificates are made by themselves, and nobody verifies them.
         start_wait_seconds: how long a member of several waits for a leader before it serves all
             the same, saying that there is none. Default 5.
@@ -113,6 +114,7 @@ class NodeConfig:
     peer_cert_allowed_hostname: str = ""
     peer_crl_file: str = ""
     peer_tls_min_version: str = "TLS1.2"
+    peer_cipher_suites: tuple[str, ...] = ()
     peer_auto_tls: bool = False
     start_wait_seconds: float = 5.0
 

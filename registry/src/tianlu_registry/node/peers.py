@@ -235,6 +235,7 @@ def peer_tls(config: NodeConfig) -> PeerTls | None:
         allowed_hostname=config.peer_cert_allowed_hostname,
         crl_file=Path(config.peer_crl_file) if config.peer_crl_file else None,
         min_version=config.peer_tls_min_version,
+        cipher_suites=config.peer_cipher_suites,
         self_signed=config.peer_auto_tls,
     )
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tianlu_registry.server.cipher_suites import openssl_suites
 from tianlu_registry.server.errors import EXIT_USAGE, CannotStart
 
 _log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class ClientTls:
         client_cert_auth: a client must show such a certificate.
         allowed_hostname: and it must be for this name or IP address.
         crl_file: certificates that are not accepted any more.
-        cipher_suites: for TLS 1.2, comma-separated; Envoy's if empty.
+        cipher_suites: for TLS 1.2, comma-separated, see `cipher_suites`; Envoy's if empty.
         min_version, max_version: TLS1.2 or TLS1.3; empty for no limit of our own.
     """
 
@@ -78,6 +79,7 @@ class ClientTls:
                 raise _wrong(flag, f"is {version!r}; give {' or '.join(_VERSIONS)}")
         if self.min_version == "TLS1.3" and self.max_version == "TLS1.2":
             raise _wrong("--tls-max-version", "is below --tls-min-version")
+        openssl_suites(self.cipher_suites)
         problem = self.problem()
         if problem:
             raise CannotStart(problem, EXIT_USAGE)
@@ -170,7 +172,7 @@ def transport_socket(tls: ClientTls, secrets: SecretFiles) -> dict[str, Any]:
     if tls.max_version:
         parameters["tls_maximum_protocol_version"] = _VERSIONS[tls.max_version]
     if tls.cipher_suites:
-        parameters["cipher_suites"] = [name.strip() for name in tls.cipher_suites.split(",")]
+        parameters["cipher_suites"] = list(openssl_suites(tls.cipher_suites))
     common: dict[str, Any] = {
         "tls_params": parameters,
         "alpn_protocols": ["h2", "http/1.1"],

@@ -74,7 +74,7 @@ class RegistrySettings:
         content = json.loads(text)
         node = content["node"]
         node["data_dir"] = Path(node["data_dir"])
-        for name in ("peer_urls", "listen_peer_urls", "client_urls"):
+        for name in ("peer_urls", "listen_peer_urls", "client_urls", "peer_cipher_suites"):
             node[name] = tuple(node[name])
         content["node"] = NodeConfig(**node)
         content["audit"] = AuditOptions(**content["audit"])

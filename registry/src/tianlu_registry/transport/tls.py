@@ -33,6 +33,7 @@ class TlsFiles:
         allowed_hostname: the name that every dialling member's certificate must be for; "" for any.
         crl_file: certificates that are not accepted any more, in either direction; None for none.
         min_version: TLS1.2 or TLS1.3.
+        cipher_suites: for TLS 1.2, OpenSSL's names; none for Python's choice.
         self_signed: the members' certificates prove nothing and nobody looks at them: what they say
             to each other is only kept from who listens in.
     """
@@ -45,6 +46,7 @@ class TlsFiles:
     allowed_hostname: str = ""
     crl_file: Path | None = None
     min_version: str = "TLS1.2"
+    cipher_suites: tuple[str, ...] = ()
     self_signed: bool = False
 
     def __post_init__(self) -> None:
@@ -86,6 +88,7 @@ class PeerTls:
         allowed_hostname: str = "",
         crl_file: Path | None = None,
         min_version: str = "TLS1.2",
+        cipher_suites: tuple[str, ...] = (),
         self_signed: bool = False,
     ) -> None:
         self._files = TlsFiles(
@@ -97,6 +100,7 @@ class PeerTls:
             allowed_hostname=allowed_hostname,
             crl_file=crl_file,
             min_version=min_version,
+            cipher_suites=cipher_suites,
             self_signed=self_signed,
         )
         self._server = _Cached(self._files, is_server=True)
@@ -174,6 +178,8 @@ def _stamps(files: TlsFiles) -> _Stamps:
 def _make_context(files: TlsFiles, *, is_server: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_server else ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = VERSIONS[files.min_version]
+    if files.cipher_suites:
+        context.set_ciphers(":".join(files.cipher_suites))
     # Members reconnect rarely; a ticket would let a connection skip the check of its certificate.
     context.options |= ssl.OP_NO_TICKET
     try:
