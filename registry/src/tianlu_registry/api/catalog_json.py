@@ -28,6 +28,7 @@ from tianlu_registry.api.catalog_watch import JSON_LINES, SERVER_SENT_EVENTS, ch
 from tianlu_registry.api.errors import HTTP_STATUSES, error_status
 from tianlu_registry.api.grpc_asgi import RpcContext, RpcError, StatusCode
 from tianlu_registry.api.grpc_asgi.asgi import Receive, Scope, Send
+from tianlu_registry.api.grpc_asgi.context import shielded
 from tianlu_registry.api.grpc_asgi.sweeper import DisconnectSweeper
 from tianlu_registry.api.http import ClientGone, HttpRequest, HttpResponse, respond
 from tianlu_registry.api.json_decode import decode_json, fill
@@ -125,7 +126,7 @@ class CatalogJson:
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 async with aclosing(subscription.frames(encoding)) as frames:
                     async for data in frames:
-                        await asyncio.shield(_sent(send, data))
+                        await shielded(_sent(send, data))
         except asyncio.CancelledError:
             if not context.gone:
                 raise

@@ -16,6 +16,7 @@ from google.protobuf.json_format import MessageToDict
 
 from tianlu._proto.v1.catalog_pb2 import WatchCreate, WatchRequest
 from tianlu_registry.api.grpc_asgi import RpcContext
+from tianlu_registry.api.grpc_asgi.context import shielded
 from tianlu_registry.api.grpc_asgi.frames import frame
 from tianlu_registry.catalog import validate
 from tianlu_registry.catalog.history import WatchFilter
@@ -79,8 +80,7 @@ async def serve_grpc(
         try:
             async with aclosing(subscription.frames(GRPC)) as frames:
                 async for data in frames:
-                    # The shield: a future of the server must not be cancelled with the handler.
-                    await asyncio.shield(context.write_frame(data))
+                    await shielded(context.write_frame(data))
         finally:
             reader.cancel()
 

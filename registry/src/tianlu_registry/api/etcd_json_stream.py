@@ -39,7 +39,7 @@ from tianlu_registry.api.grpc_asgi import (
     StatusCode,
 )
 from tianlu_registry.api.grpc_asgi.asgi import Event, Receive, Scope, Send
-from tianlu_registry.api.grpc_asgi.context import says_gone
+from tianlu_registry.api.grpc_asgi.context import says_gone, shielded
 from tianlu_registry.api.grpc_asgi.turns import Turns
 from tianlu_registry.api.json_decode import decode_json
 from tianlu_registry.api.json_objects import JsonObjects
@@ -85,7 +85,7 @@ class JsonStreams:
         async with _JsonCall(scope, receive, send, self._grpc) as call:
             requests = _JsonRequests(call, LeaseKeepAliveRequest)
             async for responses in self._lease.LeaseKeepAlive(requests, call.context):
-                await asyncio.shield(call.write(b"".join(map(result_line, responses))))
+                await shielded(call.write(b"".join(map(result_line, responses))))
 
 
 class JsonSnapshot:
@@ -106,7 +106,7 @@ class JsonSnapshot:
             pieces = self._maintenance.Snapshot(SnapshotRequest(), call.context)
             async with aclosing(pieces):
                 async for piece in pieces:
-                    await asyncio.shield(call.write(result_line(piece)))
+                    await shielded(call.write(result_line(piece)))
 
 
 class JsonObserve:
@@ -128,7 +128,7 @@ class JsonObserve:
             leaders = self._election.Observe(request, call.context)
             async with aclosing(leaders):
                 async for leader in leaders:
-                    await asyncio.shield(call.write(result_line(leader)))
+                    await shielded(call.write(result_line(leader)))
 
 
 class _JsonCall:

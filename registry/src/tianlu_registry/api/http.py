@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 from google.protobuf.json_format import MessageToDict
 
 from tianlu_registry.api.errors import HTTP_STATUSES, error_status
-from tianlu_registry.api.grpc_asgi import REQUEST_BYTES_MAX, RpcError, StatusCode
+from tianlu_registry.api.grpc_asgi import REQUEST_BYTES_MAX, RpcError, StatusCode, is_disconnect
 from tianlu_registry.api.grpc_asgi.asgi import AsgiApp, Receive, Scope, Send
 from tianlu_registry.api.web_access import Misdirected, WebAccess
 
@@ -201,6 +201,8 @@ class HttpRouter:
         return await handler(request)
 
     async def _fail(self, error: BaseException, scope: Scope, send: Send) -> None:
+        if is_disconnect(error):
+            return
         status = error_status(error) if isinstance(error, Exception) else None
         if status is None:
             if not isinstance(error, asyncio.CancelledError):

@@ -10,6 +10,7 @@ from tianlu_registry.api.grpc_asgi.dispatch import (
     REQUEST_OVERHEAD_BYTES,
     GrpcApp,
     Method,
+    is_disconnect,
     is_grpc,
     send_error,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "RpcContext",
     "RpcError",
     "StatusCode",
+    "is_disconnect",
     "is_grpc",
     "send_error",
 ]

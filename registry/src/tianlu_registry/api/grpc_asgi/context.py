@@ -135,7 +135,7 @@ class RpcContext:
             raise RuntimeError("the response headers have been sent already")
         await self.start(metadata)
         # Servers hold the headers back until a body event follows.
-        await self._send(_FLUSH)
+        await shielded(self._send(_FLUSH))
 
     def start(self, metadata: Metadata = ()) -> Awaitable[None]:
         """Queue the response headers; they leave with the next body event."""
@@ -163,8 +163,7 @@ class RpcContext:
         """Send messages of a stream, in one piece; waits while the caller or the connection is
         slow."""
         frames = b"".join([self.frame(message.SerializeToString()) for message in messages])
-        # The shield keeps a cancelled handler from cancelling a future that the server will set.
-        await asyncio.shield(self.write_frame(frames))
+        await shielded(self.write_frame(frames))
 
     def write_frame(self, data: bytes) -> asyncio.Future[None]:
         """Queue framed messages at once, without waiting.
@@ -234,6 +233,17 @@ def says_gone(future: asyncio.Future[Event]) -> bool:
     if future.cancelled():
         return True
     return future.exception() is not None or future.result()["type"] == "http.disconnect"
+
+
+def shielded(sending: Awaitable[None]) -> asyncio.Future[None]:
+    """Return a future for what is being sent, to be awaited by a handler that may be cancelled: the
+    server's own must not be, as it sets it all the same. That the caller is gone is no loss if
+    nobody waits for it any more."""
+    inner = asyncio.ensure_future(sending)
+    outer = asyncio.shield(inner)
+    inner.add_done_callback(_observe)
+    outer.add_done_callback(_observe)
+    return outer
 
 
 def _observe(future: asyncio.Future[None]) -> None:

@@ -180,10 +180,10 @@ class GrpcApp:
     ) -> None:
         if self._drained_with is not None:
             raise self._drained_with
-        context.attach()
-        self._streams.add(context)
         request: Message | RequestStream[Any]
         if method.client_streaming:
+            context.attach()
+            self._streams.add(context)
             request = RequestStream(
                 receive,
                 context,
@@ -194,6 +194,9 @@ class GrpcApp:
         else:
             message = await read_one(receive, context, self.request_bytes_max)
             request = parse(method.parser, message)
+            # Not before: a cancelled `receive` would confuse the server.
+            context.attach()
+            self.opened(context)
             self.sweeper.add(context, receive)
         await _run_stream_handler(method, request, context)
         context.detach()
@@ -208,7 +211,7 @@ class GrpcApp:
     ) -> None:
         """Answer a call whose handler did not end well; swallow what must not travel further."""
         context.detach()
-        if isinstance(error, Disconnected) or context.gone or _is_disconnect(error):
+        if isinstance(error, Disconnected) or context.gone or is_disconnect(error):
             method.ended[StatusCode.CANCELLED] += 1
             return
         status = self._status_of(context.aborted or error, method, context)
@@ -351,7 +354,7 @@ def is_grpc(scope: Scope) -> bool:
     )
 
 
-def _is_disconnect(error: BaseException) -> bool:
+def is_disconnect(error: BaseException) -> bool:
     """Whether the server says that the caller is gone. ASGI: `send` raises an OSError then; pyvoy
     names its own `ClientDisconnectedError`, which must not be mistaken for a handler's OSError."""
     return isinstance(error, OSError) and "Disconnect" in type(error).__name__
