@@ -61,7 +61,7 @@ async def launched(
     sys.path.insert(0, str(TESTS))  # the child's PYTHONPATH is made from ours
     try:
         with Reservation("--listen", parse_listen_urls("--listen", listen)) as held:
-            plan = LaunchPlan(app, held.addresses, dict(os.environ), "warn", limits)
+            plan = LaunchPlan(app, held.addresses, dict(os.environ), "warn", limits=limits)
             running: RunningLauncher
             launcher = Launcher(plan, lambda admin_socket: _count(running))
             running = RunningLauncher(launcher, tuple(each.url for each in held.addresses))
