@@ -75,6 +75,11 @@ async def _snapshot(entrance: Entrance) -> None:
         pass
 
 
+async def _stream(entrance: Entrance, key: bytes) -> None:
+    async for _ in entrance.store.range_stream(pb.RangeRequest(key=key)):
+        pass
+
+
 SERIALIZABLE = pb.RangeRequest(key=b"r/a", serializable=True)
 FOR_ANN: list[Act] = [
     lambda to: to.store.put(pb.PutRequest(key=b"w/a")),
@@ -93,6 +98,7 @@ FOR_ANN: list[Act] = [
     lambda to: _status(to),
     lambda to: to.cluster.alarm(pb.AlarmRequest()),
     lambda to: to.store.range_encoded(SERIALIZABLE),
+    lambda to: _stream(to, b"r/a"),
     lambda to: to.administration.roles_of("ann"),
     lambda to: to.administration.permissions_of("role"),
 ]
@@ -100,6 +106,7 @@ FOR_ROOT: list[Act] = [
     lambda to: to.store.put(pb.PutRequest(key=b"r/a")),
     lambda to: to.store.range(pb.RangeRequest(key=b"w/a")),
     lambda to: to.store.range_encoded(pb.RangeRequest(key=b"w/a")),
+    lambda to: _stream(to, b"w/a"),
     lambda to: to.store.range(pb.RangeRequest(key=b"r/", range_end=b"\0")),
     lambda to: to.store.delete_range(pb.DeleteRangeRequest(key=b"r/a")),
     lambda to: to.store.txn(pb.TxnRequest(compare=[pb.Compare(key=b"w/a")])),
@@ -325,6 +332,23 @@ class Catalog:
 
     async def Added(self, request: object, context: object) -> str:
         return "later"
+
+
+async def test_a_stream_of_keys_ends_when_users_change(entrance: Entrance) -> None:
+    """What was read after that was not read under the claim."""
+    root, ann = await log_in(entrance, ROOT), await log_in(entrance, "ann")
+    with calling(root):
+        for number in range(30):
+            await entrance.store.put(pb.PutRequest(key=b"r/%02d" % number))
+    with calling(ann):
+        pieces = entrance.store.range_stream(pb.RangeRequest(key=b"r/", range_end=b"r0"))
+        assert (await anext(pieces)).kvs
+    with calling(root):
+        await entrance.administration.change(
+            AuthCommand.ROLE_ADD, pb.AuthRoleAddRequest(name="another")
+        )
+    with calling(ann), pytest.raises(AuthOldRevision):
+        await anext(pieces)
 
 
 async def test_methods_without_a_rule_are_roots(entrance: Entrance) -> None:
