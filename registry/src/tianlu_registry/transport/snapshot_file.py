@@ -16,6 +16,11 @@ from tianlu_registry.raft import MemberId, SnapshotMeta
 PIECE_BYTES: Final = 256 * 1024
 """Read, sent and written at a time."""
 
+SYNC_EVERY_BYTES: Final = 8 * 1024 * 1024
+"""What arrives is made durable in parts of this size: with all of it left to the end, the log's
+syncs wait behind hundreds of megabytes. Measured with 400 MiB: 23 to 31 ms for the slowest sync of
+another file instead of 55 to 96 ms."""
+
 PARTIAL_SUFFIX: Final = ".part"
 COMPLETE_SUFFIX: Final = ".received"
 PARTIAL_SECONDS_MAX: Final = 3600.0
@@ -60,6 +65,7 @@ class PartialFile:
         try:
             self._path.chmod(0o600)
             self._digest = hashlib.sha256()
+            self._unsynced_bytes = 0
             self.size = self._read_digest()
             self._check_room(directory)
         except BaseException:
@@ -70,6 +76,11 @@ class PartialFile:
         self._file.write(piece)
         self._digest.update(piece)
         self.size += len(piece)
+        self._unsynced_bytes += len(piece)
+        if self._unsynced_bytes >= SYNC_EVERY_BYTES:
+            self._unsynced_bytes = 0
+            self._file.flush()
+            os.fdatasync(self._file.fileno())
 
     def finish(self) -> Path | None:
         """Make complete data durable and return where it is; None, and nothing left, if it is
