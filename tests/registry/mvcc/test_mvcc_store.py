@@ -100,7 +100,7 @@ def test_what_has_to_be_built_is_not_there_encoded(fixture: StoreFixture) -> Non
 
 def test_a_range_of_many_keys_is_deleted_as_one_key_is(fixture: StoreFixture) -> None:
     """Also with keys around it, keys that were deleted before, and such that were put twice."""
-    keys = [b"k%02d" % number for number in range(20)]
+    keys = [*(b"k%02d" % number for number in range(19)), b"k99" + bytes(3_000)]
     for key in (b"a", *keys, b"z", keys[3]):
         fixture.put(key, key)
     fixture.delete(keys[5])

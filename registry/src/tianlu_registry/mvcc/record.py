@@ -37,6 +37,8 @@ _PREV_KV_HEADS = tuple(
     bytes((_EVENT_PREV_KV,)) + varint(length) for length in range(_SHORT_LENGTHS)
 )
 
+_KEY_HEADS = tuple(_KEY + varint(length) for length in range(_SHORT_LENGTHS))
+
 
 def kv_field(record: bytes) -> bytes:
     """Return a record as a field 2: RangeResponse.kvs or Event.kv."""
@@ -89,7 +91,12 @@ def encode_tombstone(key: bytes, main: int) -> bytes:
 def encode_tombstones(keys: list[bytes], main: int) -> list[bytes]:
     """Return the records of deletions in one revision, without a message for each."""
     tail = _MOD_REVISION + varint(main)
-    return [_KEY + varint(len(key)) + key + tail for key in keys]
+    return [
+        (_KEY_HEADS[len(key)] if len(key) < _SHORT_LENGTHS else _KEY + varint(len(key)))
+        + key
+        + tail
+        for key in keys
+    ]
 
 
 def key_of(record: bytes) -> bytes:
