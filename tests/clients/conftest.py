@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from clients.pairs import Subject, open_shop, plain, secure, write_certificates
+from clients.pairs import START_SECONDS_MAX, Subject, open_shop, plain, secure, write_certificates
 
 NAMES = ("etcd", "tianlu")
 
@@ -17,7 +17,7 @@ NAMES = ("etcd", "tianlu")
 def running(pair: list[Subject]) -> Iterator[list[Subject]]:
     try:
         with ThreadPoolExecutor(2) as both:
-            list(both.map(lambda server: server.process.start(), pair))
+            list(both.map(lambda server: server.process.start(START_SECONDS_MAX), pair))
         yield pair
     finally:
         for server in pair:

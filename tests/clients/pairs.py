@@ -15,11 +15,13 @@ from registry.registry_process import RegistryProcess
 
 ETCDCTL = Path(sys.executable).parent / "etcdctl"
 
+START_SECONDS_MAX = 120.0
+
 
 class Process(Protocol):
     """What `EtcdProcess` and `RegistryProcess` have in common."""
 
-    def start(self) -> None: ...
+    def start(self, deadline_seconds: float) -> None: ...
     def kill(self) -> None: ...
 
 
@@ -53,7 +55,7 @@ class Subject:
     def restart(self) -> None:
         """Kill the server and start it again on the same port."""
         self.process.kill()
-        self.process.start()
+        self.process.start(START_SECONDS_MAX)
 
 
 def plain(name: str, directory: Path) -> Subject:

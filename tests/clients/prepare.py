@@ -65,7 +65,11 @@ def _build_go(language: Language) -> None:
         "CGO_ENABLED": "0",
     }
     program = str(language.built / "program")
-    _run([str(tools / "bin/go"), "build", "-buildvcs=false", "-o", program, "."], language.sources, settings)
+    _run(
+        [str(tools / "bin/go"), "build", "-buildvcs=false", "-o", program, "."],
+        language.sources,
+        settings,
+    )
 
 
 def _build_java(language: Language) -> None:
