@@ -181,13 +181,18 @@ def test_variables_speak_for_etcds_flags_too() -> None:
     )
 
 
-def test_a_switch_said_to_be_off_is_off_whatever_a_variable_says() -> None:
+def test_a_switch_said_to_be_off_is_off_whatever_a_variable_says(tmp_path: Path) -> None:
     text = "--trusted-ca-file"  # which a switch that is on would ask for
-    arguments = ("--listen-client-urls=https://127.0.0.1:0", "--cert-file=c", "--key-file=k")
+    data = tmp_path / "data"
+    arguments = (
+        *("--listen-client-urls=https://127.0.0.1:0", "--cert-file=c", "--key-file=k"),
+        f"--data-dir={data}",
+    )
     on = run(*arguments, TIANLU_CLIENT_CERT_AUTH="true")
     off = run(*arguments, "--client-cert-auth=false", TIANLU_CLIENT_CERT_AUTH="true")
     assert text in on.stderr
     assert text not in off.stderr
+    assert not data.exists()
 
 
 def test_a_manifest_of_kubeadms_is_taken_as_it_is(tmp_path: Path) -> None:

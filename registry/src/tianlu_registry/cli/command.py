@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from tianlu_registry.cli.audit_flags import AuditFlags
-from tianlu_registry.cli.client_limit_flags import ClientLimitFlags
-from tianlu_registry.cli.cluster_flags import ClusterFlags, MemberFlags
+from tianlu_registry.cli.all_flags import Flags
 from tianlu_registry.cli.etcd_command import EtcdCommand
 from tianlu_registry.cli.failing import failed
 from tianlu_registry.cli.flags import takes_flags
-from tianlu_registry.cli.limit_flags import LimitFlags
 from tianlu_registry.cli.node import flag_of_field, node_config
 from tianlu_registry.cli.serve import serve
-from tianlu_registry.cli.serving_flags import ClientFlags, RunningFlags, UserFlags
-from tianlu_registry.cli.tls_flags import ClientTlsFlags, PeerTlsFlags
-from tianlu_registry.cli.underlying_flags import UnderlyingFlags
 from tianlu_registry.errors import InvalidArgument
 from tianlu_registry.server.errors import EXIT_USAGE, CannotStart
 
@@ -30,19 +24,7 @@ app = typer.Typer(
 
 @app.callback()
 @takes_flags
-def registry(
-    member: MemberFlags,
-    clients: ClientFlags,
-    cluster: ClusterFlags,
-    client_tls: ClientTlsFlags,
-    peer_tls: PeerTlsFlags,
-    limits: LimitFlags,
-    client_limits: ClientLimitFlags,
-    users: UserFlags,
-    audit: AuditFlags,
-    running: RunningFlags,
-    underlying: UnderlyingFlags,
-) -> None:
+def registry(flags: Flags) -> None:
     """Run a registry node until it is told to stop.
 
     One port serves etcd's v3 API (gRPC, and JSON under /v3/), the catalogue tianlu.v1 (gRPC, and
@@ -51,10 +33,7 @@ def registry(
     SIGTERM and Ctrl-C stop it: streams are told to go, calls in flight end, the data is safe.
     """
     try:
-        node = node_config(member, clients, cluster, client_tls, peer_tls, limits)
-        status = serve(
-            node, clients, client_tls, limits, client_limits, users, audit, running, underlying
-        )
+        status = serve(flags, node_config(flags))
     except InvalidArgument as error:
         raise failed(f"{flag_of_field(error.field)}: {error.problem}", EXIT_USAGE) from error
     except CannotStart as error:

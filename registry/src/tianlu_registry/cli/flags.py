@@ -34,26 +34,25 @@ def variable_of(field: str) -> str:
     return VARIABLE_PREFIX + field.upper()
 
 
-def takes_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Make a command of a function whose parameters are groups of flags.
+def takes_flags(command: Callable[[Any], None]) -> Callable[..., None]:
+    """Make a command of a function that takes all flags.
 
     Args:
-        command: each of its parameters is annotated with a group's class; no two groups have a
-            field in common.
+        command: its parameter is annotated with a dataclass, whose fields are groups; no two groups
+            have a field in common.
     """
-    groups = get_type_hints(command)
-    del groups["return"]
+    hints = get_type_hints(command)
+    del hints["return"]
+    (whole,) = hints.values()
+    groups = get_type_hints(whole)
     fields = {name: _fields(group) for name, group in groups.items()}
 
     def run(**values: object) -> None:
-        command(
-            **{
-                name: group(
-                    **{parameter.name: values[parameter.name] for parameter in fields[name]}
-                )
-                for name, group in groups.items()
-            }
-        )
+        made = {
+            name: group(**{parameter.name: values[parameter.name] for parameter in fields[name]})
+            for name, group in groups.items()
+        }
+        command(whole(**made))
 
     parameters = [parameter for group in fields.values() for parameter in group]
     # Typer reads a command's parameters from here.

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from tianlu_registry.cli.all_flags import Flags
 from tianlu_registry.cli.auto_tls import peer_self_signed
-from tianlu_registry.cli.cluster_flags import ClusterFlags, MemberFlags
+from tianlu_registry.cli.cluster_flags import ClusterFlags
 from tianlu_registry.cli.flags import flag_of
-from tianlu_registry.cli.limit_flags import LimitFlags
-from tianlu_registry.cli.serving_flags import ClientFlags
-from tianlu_registry.cli.tls_flags import ClientTlsFlags, PeerTlsFlags
 from tianlu_registry.cli.urls import split_urls
 from tianlu_registry.node.config import GIB, NodeConfig
 from tianlu_registry.server.cipher_suites import openssl_suites
@@ -39,20 +37,14 @@ def flag_of_field(field: str) -> str:
     return _FLAGS.get(field, flag_of(field))
 
 
-def node_config(
-    member: MemberFlags,
-    clients: ClientFlags,
-    cluster: ClusterFlags,
-    client_tls: ClientTlsFlags,
-    peer_tls: PeerTlsFlags,
-    limits: LimitFlags,
-) -> NodeConfig:
+def node_config(flags: Flags) -> NodeConfig:
     """Return the node's configuration.
 
     Raises:
         InvalidArgument: names the field that cannot be; see `flag_of_field`.
         CannotStart: names flags that cannot go together.
     """
+    member, cluster, peer_tls, limits = flags.member, flags.cluster, flags.peer_tls, flags.limits
     _check_pre_vote(cluster.pre_vote)
     self_signed = peer_self_signed(member, peer_tls)
     retention = parse_retention(limits.auto_compaction_mode, limits.auto_compaction_retention)
@@ -65,7 +57,7 @@ def node_config(
         cluster_state=cluster.initial_cluster_state,
         force_new_cluster=cluster.force_new_cluster,
         listen_peer_urls=_peer_listeners(cluster),
-        client_urls=split_urls(clients.advertise_client_urls),
+        client_urls=split_urls(flags.clients.advertise_client_urls),
         peer_cert_file=str(self_signed.cert_file) if self_signed else peer_tls.peer_cert_file,
         peer_key_file=str(self_signed.key_file) if self_signed else peer_tls.peer_key_file,
         peer_trusted_ca_file=peer_tls.peer_trusted_ca_file,
@@ -74,7 +66,7 @@ def node_config(
         peer_cert_allowed_hostname=peer_tls.peer_cert_allowed_hostname,
         peer_crl_file=peer_tls.peer_crl_file,
         peer_tls_min_version=peer_tls.peer_tls_min_version,
-        peer_cipher_suites=openssl_suites(client_tls.cipher_suites),
+        peer_cipher_suites=openssl_suites(flags.client_tls.cipher_suites),
         peer_auto_tls=self_signed is not None,
         quota_bytes=limits.quota_backend_bytes or 2 * GIB,
         request_bytes_max=limits.max_request_bytes,
