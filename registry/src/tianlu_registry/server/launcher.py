@@ -201,9 +201,16 @@ class Launcher:
 
     async def _watch(self, child: Child, plan: EnvoyPlan) -> None:
         """Probe the child until it is stuck, then kill it. Ends by cancellation otherwise."""
+        line = Line(plan.probe_socket, self._plan.connections.connections_max > 0)
+        with contextlib.closing(line):
+            await self._probe(line, child, plan)
+        _log.error("node_stuck pid=%d outcome=killed", child.pid)
+        child.kill()
+
+    async def _probe(self, line: Line, child: Child, plan: EnvoyPlan) -> None:
+        """Ask until the child is stuck."""
         limits = self._plan.limits
         health = Health(limits)
-        line = Line(plan.probe_socket, self._plan.connections.connections_max > 0)
         started = time.monotonic()
         while not health.stuck(time.monotonic() - started):
             answered = await line.ask(ALIVE_PATH, {TOKEN_HEADER: self._token}, limits.probe_timeout)
@@ -217,8 +224,6 @@ class Launcher:
             if health.failures:
                 _log.warning("node_silent pid=%d probes=%d", child.pid, health.failures)
             await asyncio.sleep(limits.probe_interval if health.served else _STARTING_PROBE_SECONDS)
-        _log.error("node_stuck pid=%d outcome=killed", child.pid)
-        child.kill()
 
     def _tell_serving(self, admin_socket: Path) -> None:
         """Tell who wants to know. That a file cannot be written is no reason to stop probing."""
