@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
 
 import h2.config
 import h2.connection
@@ -13,6 +16,7 @@ import h2.events
 import h2.settings
 import hpack
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,10 +97,13 @@ Serve = Callable[[h2.connection.H2Connection, h2.events.Event], None]
 
 
 @contextmanager
-def serving(serve: Serve, **settings: int) -> Iterator[Target]:
+def serving(
+    serve: Serve, *, tls: ssl.SSLContext | None = None, **settings: int
+) -> Iterator[Target]:
     """Serve one connection after the other with the hyper project's HTTP/2."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=_serve_all, args=(listener, serve, settings), daemon=True)
+        arguments = (listener, serve, tls, settings)
+        thread = threading.Thread(target=_serve_all, args=arguments, daemon=True)
         thread.start()
         endpoint = Endpoint(f"127.0.0.1:{listener.getsockname()[1]}")
         yield Target(endpoint, Credentials(), "", 10.0)
@@ -104,14 +111,20 @@ def serving(serve: Serve, **settings: int) -> Iterator[Target]:
     thread.join(10)
 
 
-def _serve_all(listener: socket.socket, serve: Serve, settings: dict[str, int]) -> None:
+def _serve_all(
+    listener: socket.socket, serve: Serve, tls: ssl.SSLContext | None, settings: dict[str, int]
+) -> None:
     while True:
         try:
             accepted, _ = listener.accept()
         except OSError:
             return
-        with accepted:
-            _serve_one(accepted, serve, settings)
+        with accepted, suppress(ssl.SSLError, ConnectionError):  # a client may not trust us
+            if tls is None:
+                _serve_one(accepted, serve, settings)
+            else:
+                with tls.wrap_socket(accepted, server_side=True) as secured:
+                    _serve_one(secured, serve, settings)
 
 
 def _serve_one(accepted: socket.socket, serve: Serve, settings: dict[str, int]) -> None:
@@ -152,6 +165,42 @@ def test_calls_are_answered() -> None:
 
     with serving(serve) as target, closing(Caller(target)) as caller:
         assert [put(caller) for _ in range(3)] == [7, 7, 7]
+
+
+def _authority(directory: Path) -> tuple[ssl.SSLContext, Credentials]:
+    """Return a server's side of TLS and the credentials of clients that trust it."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("registry.test").configure_cert(context)
+    file = directory / "authority.pem"
+    authority.cert_pem.write_to_path(file)
+    return context, Credentials(ca_file=file, server_name="registry.test")
+
+
+def test_calls_over_tls(tmp_path: Path) -> None:
+    def serve(peer: h2.connection.H2Connection, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.DataReceived):
+            peer.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        if isinstance(event, h2.events.StreamEnded):
+            answer(peer, event.stream_id)
+
+    context, credentials = _authority(tmp_path)
+    context.set_alpn_protocols(["h2"])
+    with serving(serve, tls=context) as found:
+        target = replace(found, endpoint=replace(found.endpoint, tls=True), credentials=credentials)
+        with closing(Caller(target)) as caller:
+            assert put(caller, b"v" * 200_000) == 7
+            assert put(caller) == 7
+        with pytest.raises(NotAllowed, match="TLS: "):
+            Caller(replace(target, credentials=Credentials()))
+
+
+def test_tls_without_http2(tmp_path: Path) -> None:
+    context, credentials = _authority(tmp_path)
+    with serving(lambda peer, event: None, tls=context) as found:
+        endpoint = replace(found.endpoint, tls=True)
+        with pytest.raises(Unavailable, match="does not speak HTTP/2 over TLS"):
+            Caller(replace(found, endpoint=endpoint, credentials=credentials))
 
 
 @pytest.mark.parametrize("window", [1_000, 70_000])

@@ -13,7 +13,7 @@ from typing import Final
 
 from tianlu._cli.bench.call import Caller
 from tianlu._cli.bench.operations import DELETE, PUT, RANGE
-from tianlu._cli.bench.phases import Watcher
+from tianlu._cli.bench.phases import Watcher, phase
 from tianlu._cli.bench.target import Target
 from tianlu._errors import Conflict, InvalidInput
 from tianlu._proto.etcd import rpc_pb2 as etcd
@@ -67,14 +67,12 @@ class Ground:
     def clear(self, watcher: Watcher) -> int:
         """Delete all keys, in pieces that no server stumbles over; returns how many."""
         with closing(Caller(self._target)) as caller:
-            watcher.begin("deleting keys", total=self._count(caller), seconds=None, unit="keys")
-            deleted = 0
-            while piece := self._piece(caller):
-                deleted += _delete(caller, piece[0], piece[-1] + b"\0")
-                watcher.look(deleted)
-            deleted += _delete(caller, self.prefix + _MARK, b"")
-            watcher.end()
-            return deleted
+            deleted, total = 0, self._count(caller)
+            with phase(watcher, "deleting keys", total=total, seconds=None, unit="keys"):
+                while piece := self._piece(caller):
+                    deleted += _delete(caller, piece[0], piece[-1] + b"\0")
+                    watcher.look(deleted)
+                return deleted + _delete(caller, self.prefix + _MARK, b"")
 
     def _piece(self, caller: Caller) -> list[bytes]:
         """Return the first of our keys after the mark."""

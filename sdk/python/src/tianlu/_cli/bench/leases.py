@@ -11,7 +11,7 @@ from typing import Final
 from tianlu._cli.bench.endings import GRANT, EndingTask
 from tianlu._cli.bench.http2 import grpc_message
 from tianlu._cli.bench.operations import Call
-from tianlu._cli.bench.phases import Result, run_calls
+from tianlu._cli.bench.phases import Result, phase, run_calls
 from tianlu._cli.bench.runs import FOREVER_SECONDS, Setting, ground, spread
 from tianlu._cli.bench.stream_tasks import KeepAliveTask
 from tianlu._cli.bench.tasks import load_tasks
@@ -145,10 +145,8 @@ def _calls(setting: Setting, plan: LeasePlan, calls: Granting | Revoking, title:
         streams=_CALL_STREAMS,
         seconds=FOREVER_SECONDS,
     )
-    setting.watcher.begin(title, total=calls.leases.count, seconds=None, unit="leases")
-    result = run_calls(tasks, setting.meter, setting.watcher)
-    setting.watcher.end()
-    return result
+    with phase(setting.watcher, title, total=calls.leases.count, seconds=None, unit="leases"):
+        return run_calls(tasks, setting.meter, setting.watcher)
 
 
 def _renew(setting: Setting, plan: LeasePlan, leases: Leases) -> Result:
@@ -167,16 +165,15 @@ def _renew(setting: Setting, plan: LeasePlan, leases: Leases) -> Result:
         )
         for worker in range(workers)
     ]
-    setting.watcher.begin("renewing", total=plan.total, seconds=plan.seconds, unit="renewals")
-    result = run_calls(tasks, setting.meter, setting.watcher)
-    setting.watcher.end()
-    return result
+    with phase(
+        setting.watcher, "renewing", total=plan.total, seconds=plan.seconds, unit="renewals"
+    ):
+        return run_calls(tasks, setting.meter, setting.watcher)
 
 
 def _let_end(setting: Setting, plan: LeasePlan, leases: Leases, prefix: bytes) -> Result:
     first = leases.first + leases.count
     task = EndingTask(setting.targets[0], prefix + b"ending/", first, plan.expiring)
-    setting.watcher.begin("waiting for ends", total=plan.expiring, seconds=None, unit="leases")
-    result = run_calls([task], setting.meter, setting.watcher)
-    setting.watcher.end()
-    return result
+    watcher = setting.watcher
+    with phase(watcher, "waiting for ends", total=plan.expiring, seconds=None, unit="leases"):
+        return run_calls([task], setting.meter, watcher)

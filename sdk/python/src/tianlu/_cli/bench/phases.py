@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -33,6 +35,18 @@ class Watcher(Protocol):
     def end(self) -> None:
         """The phase is over."""
         ...
+
+
+@contextmanager
+def phase(
+    watcher: Watcher, title: str, *, total: int | None, seconds: float | None, unit: str
+) -> Iterator[None]:
+    """Show a phase for as long as the body runs, however it ends."""
+    watcher.begin(title, total=total, seconds=seconds, unit=unit)
+    try:
+        yield
+    finally:
+        watcher.end()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +128,6 @@ def family(pid: int) -> list[int]:
 
 
 def _cpu_seconds(pid: int) -> float:
-    import os
-
     # The name, in parentheses, may hold spaces; user and system time are fields 14 and 15.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -13,7 +13,7 @@ from typing import Final
 
 from tianlu._cli.bench.ground import Ground
 from tianlu._cli.bench.operations import KeyMaking, Operations
-from tianlu._cli.bench.phases import Result, ServerMeter, Watcher, run_calls, run_watch
+from tianlu._cli.bench.phases import Result, ServerMeter, Watcher, phase, run_calls, run_watch
 from tianlu._cli.bench.stream_tasks import WatchTask, WriteTask
 from tianlu._cli.bench.streams import Stamp
 from tianlu._cli.bench.target import Target
@@ -118,12 +118,9 @@ def measure_kv(setting: Setting, plan: KvPlan) -> Result:
         total=plan.total,
         rate=plan.rate,
     )
-    setting.watcher.begin(
-        str(plan.operations.kind), total=plan.total, seconds=plan.seconds, unit="requests"
-    )
-    result = run_calls(tasks, setting.meter, setting.watcher)
-    setting.watcher.end()
-    return result
+    title = str(plan.operations.kind)
+    with phase(setting.watcher, title, total=plan.total, seconds=plan.seconds, unit="requests"):
+        return run_calls(tasks, setting.meter, setting.watcher)
 
 
 def make_keys(setting: Setting, operations: Operations) -> None:
@@ -134,7 +131,6 @@ def make_keys(setting: Setting, operations: Operations) -> None:
         KeyboardInterrupt: it was interrupted.
     """
     making = KeyMaking(operations.keys)
-    setting.watcher.begin("making keys", total=making.count, seconds=None, unit="transactions")
     tasks = load_tasks(
         setting.targets,
         making,
@@ -143,8 +139,9 @@ def make_keys(setting: Setting, operations: Operations) -> None:
         streams=_MAKING_STREAMS,
         seconds=FOREVER_SECONDS,
     )
-    result = run_calls(tasks, ServerMeter(None), setting.watcher)
-    setting.watcher.end()
+    watcher = setting.watcher
+    with phase(watcher, "making keys", total=making.count, seconds=None, unit="transactions"):
+        result = run_calls(tasks, ServerMeter(None), watcher)
     if result.interrupted:
         raise KeyboardInterrupt
     if result.tally.done < making.count:
@@ -199,10 +196,8 @@ def measure_watches(setting: Setting, plan: WatchPlan) -> tuple[Result, Result]:
         grace_seconds=setting.targets[0].timeout_seconds,
     )
     total = None if plan.total is None else plan.total * writer.watchers
-    setting.watcher.begin("watch", total=total, seconds=plan.seconds, unit="events")
-    results = run_watch(watchers, writer, setting.meter, setting.watcher)
-    setting.watcher.end()
-    return results
+    with phase(setting.watcher, "watch", total=total, seconds=plan.seconds, unit="events"):
+        return run_watch(watchers, writer, setting.meter, setting.watcher)
 
 
 def _watched(plan: WatchPlan, prefix: bytes) -> tuple[list[bytes], list[tuple[bytes, bytes]]]:
