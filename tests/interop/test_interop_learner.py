@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,15 @@ class Tianlu:
             process.kill()
 
 
+@dataclass(frozen=True)
+class Learners:
+    """A learner of etcd's and one of ours, and the only voters beside them."""
+
+    servers: tuple[Server, Server]
+    voters: tuple[Server, Server]
+    voters_processes: tuple[EtcdMember, RegistryProcess]
+
+
 def add_learner(voter: Server, peer_url: str) -> None:
     """Add one, as soon as the voter feels well enough."""
     deadline = time.monotonic() + DEADLINE_SECONDS
@@ -74,7 +84,7 @@ def wait_for(server: Server, key: bytes) -> None:
 
 
 @pytest.fixture(scope="module")
-def learners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
+def learners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Learners]:
     directory = tmp_path_factory.mktemp("learners")
     one, two = EtcdMember("one", directory), EtcdMember("two", directory, state="existing")
     one.initial_cluster = f"one={one.peer_url}"
@@ -96,14 +106,14 @@ def learners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server,
         servers = (Server("etcd", two.endpoint), tianlu.start("t2", "existing"))
         for server in servers:
             wait_for(server, b"le")
-        yield servers
+        yield Learners(servers, (voters[1], voters[0]), (one, tianlu.processes[0]))
     finally:
         one.kill()
         two.kill()
         tianlu.kill()
 
 
-def test_same_answers_of_a_learner(learners: tuple[Server, Server]) -> None:
+def test_same_answers_of_a_learner(learners: Learners) -> None:
     def script(caller: Caller) -> Iterator[Any]:
         start = caller.answer("KV/Range", pb.RangeRequest(key=b"le", serializable=True))
         caller.server.base_revision = start.header.revision
@@ -145,4 +155,46 @@ def test_same_answers_of_a_learner(learners: tuple[Server, Server]) -> None:
                 stream.say(request)
                 yield method, stream.hear()
 
-    compare(learners, script)
+    compare(learners.servers, script)
+
+
+def test_same_wish_for_a_leader(learners: Learners) -> None:
+    """What wants a leader is refused where none is known; the rest is served. Last: the learners
+    become voters, because a learner goes on believing in its leader, and the others are killed."""
+    request = pb.RangeRequest(key=b"le", serializable=True)
+    for server, voter in zip(learners.servers, learners.voters, strict=True):
+        promote(server, voter)
+    with callers(learners.servers) as each:
+        for caller in each:
+            assert caller.answer("KV/Range", request, hasleader="true").count == 1
+        for process in learners.voters_processes:
+            process.kill()
+        for caller in each:
+            deadline = time.monotonic() + DEADLINE_SECONDS
+            while (refusal := refusal_of(caller, request)) is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            assert refusal == ("UNAVAILABLE", "etcdserver: no leader")
+            assert caller.answer("KV/Range", request).count == 1
+
+
+def promote(learner: Server, voter: Server) -> None:
+    """Give a learner its vote, and wait until it knows."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    with callers([learner, voter]) as (own, other):
+        status = own.answer("Maintenance/Status", pb.StatusRequest())
+        request = pb.MemberPromoteRequest(ID=status.header.member_id)
+        while isinstance(refused := other.call("Cluster/MemberPromote", request), tuple):
+            assert time.monotonic() < deadline, refused
+        while own.answer("Maintenance/Status", pb.StatusRequest()).isLearner:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def refusal_of(caller: Caller, request: pb.RangeRequest) -> tuple[str, str] | None:
+    """Return how a call that wants a leader is refused; None if it is not."""
+    try:
+        caller.answer("KV/Range", request, hasleader="true")
+    except grpc.RpcError as error:
+        return error.code().name, error.details()
+    return None
