@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from registry.raft.raft_bench_member import log_of
 
 from tianlu_registry.errors import InvariantBroken
-from tianlu_registry.raft import ConfState, Entry, LogCompacted, MemberId
+from tianlu_registry.raft import (
+    ConfState,
+    Entry,
+    LogCompacted,
+    MemberId,
+    Message,
+    TimeoutNow,
+)
 from tianlu_registry.raft.log import RaftLog
 from tianlu_registry.raft.write_pipeline import WritePipeline
 from tianlu_registry.storage.log import MemoryLog
@@ -139,26 +146,32 @@ def test_only_durable_committed_entries_are_given_out_and_each_once():
 # Writes under way
 
 
+def message(number: int) -> Message:
+    """A message that differs from those of other numbers."""
+    return TimeoutNow(to=number, sender=1, term=1)
+
+
 def test_messages_wait_for_all_writes_before_them():
     pipeline = WritePipeline()
-    pipeline.hold("a")
+    a, b, c, d = map(message, range(4))
+    pipeline.hold(a)
     assert pipeline.start(1, 5, writes=True) == []
-    pipeline.hold("b")
+    pipeline.hold(b)
     assert pipeline.start(2, 5, writes=False) == []
-    pipeline.hold("c")
+    pipeline.hold(c)
     assert pipeline.start(3, 7, writes=True) == []
-    assert pipeline.complete(2) == (5, ["a", "b"])
-    assert pipeline.complete(3) == (7, ["c"])
-    pipeline.hold("d")
-    assert pipeline.start(4, 7, writes=False) == ["d"]
+    assert pipeline.complete(2) == (5, [a, b])
+    assert pipeline.complete(3) == (7, [c])
+    pipeline.hold(d)
+    assert pipeline.start(4, 7, writes=False) == [d]
 
 
 def test_several_writes_may_be_reported_at_once():
     pipeline = WritePipeline()
     for number in (1, 2, 3):
-        pipeline.hold(number)
+        pipeline.hold(message(number))
         pipeline.start(number, number, writes=True)
-    assert pipeline.complete(3) == (3, [1, 2, 3])
+    assert pipeline.complete(3) == (3, [message(1), message(2), message(3)])
     assert pipeline.complete(3) == (0, [])
 
 

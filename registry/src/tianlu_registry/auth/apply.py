@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from tianlu._proto.etcd.rpc_pb2 import (
     AuthDisableResponse,
@@ -26,7 +26,7 @@ from tianlu._proto.etcd.rpc_pb2 import (
 from tianlu_registry.auth.commands import AuthCommand, AuthRequest
 from tianlu_registry.auth.store import AuthStore
 
-AuthResponse = (
+AuthResponse: TypeAlias = (
     AuthEnableResponse
     | AuthDisableResponse
     | AuthUserAddResponse

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 from tianlu._proto.etcd.rpc_pb2 import (
     AuthDisableRequest,
@@ -27,7 +27,7 @@ from tianlu._proto.etcd.rpc_pb2 import (
     AuthUserRevokeRoleRequest,
 )
 
-AuthRequest = (
+AuthRequest: TypeAlias = (
     AuthEnableRequest
     | AuthDisableRequest
     | AuthUserAddRequest

@@ -7,7 +7,6 @@ watcher, which nothing here looks into.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from tianlu._proto.etcd.kv_pb2 import Event
@@ -50,10 +49,12 @@ class Wish(NamedTuple):
     no_delete: bool
 
 
-@dataclass(slots=True, eq=False)
 class Group(Generic[WatcherT]):
-    wish: Wish
-    members: dict[WatcherT, None] = field(default_factory=dict)
+    __slots__ = ("members", "wish")  # no dataclass: mypyc cannot compile a generic one
+
+    def __init__(self, wish: Wish) -> None:
+        self.wish = wish
+        self.members: dict[WatcherT, None] = {}
 
 
 class Membership(Generic[WatcherT]):

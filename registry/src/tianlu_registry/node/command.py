@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 from google.protobuf.message import DecodeError
 
@@ -34,7 +34,7 @@ from tianlu_registry.auth.commands import AuthRequest
 from tianlu_registry.auth.envelope import CLAIMED_KIND, Claimed, unseal
 from tianlu_registry.errors import Corrupt
 
-PlainRequest = (
+PlainRequest: TypeAlias = (
     PutRequest
     | DeleteRangeRequest
     | TxnRequest
@@ -47,7 +47,7 @@ PlainRequest = (
     | AlarmRequest
     | AuthRequest
 )
-Request = PlainRequest | Claimed
+Request: TypeAlias = PlainRequest | Claimed
 
 
 class CommandKind(IntEnum):
