@@ -260,6 +260,7 @@ class RegistryApp:
         pages = HealthPages(own, version, lambda: governance.feed.ready)
         apis = Apis(limited or grpc, grpc, http, watch, health, pages, governance)
         admission = Admission(
+            is_settled=engine.is_settled,
             is_learner=engine.is_learner,
             has_leader=engine.has_leader,
             election_seconds=settings.node.election_seconds,
@@ -372,7 +373,7 @@ class Engine:
     Attributes:
         auth: its users; None if whoever it stands on looks after them.
         underlying: what is particular to that; None if there is nobody.
-        is_learner, has_leader: see `Admission`.
+        is_settled, is_learner, has_leader: see `Admission`.
         collectors: its metrics.
     """
 
@@ -380,6 +381,7 @@ class Engine:
     cluster: Cluster
     auth: AuthEngine | None
     underlying: Underlying | None
+    is_settled: Callable[[], bool]
     is_learner: Callable[[], bool]
     has_leader: Callable[[], bool]
     collectors: Iterable[Collector]
@@ -421,6 +423,7 @@ async def _engine(settings: RegistrySettings) -> AsyncIterator[Engine]:
                     PassedOnAuthServicer(found.auth.ask),
                     UnderlyingGuard(found.callers) if found.has_user else None,
                 ),
+                is_settled=lambda: False,
                 is_learner=lambda: False,  # a learner underneath is left for another member
                 has_leader=lambda: found.own.status().leader_id != NO_MEMBER,
                 collectors=(),
@@ -434,6 +437,7 @@ async def _engine(settings: RegistrySettings) -> AsyncIterator[Engine]:
             EmbeddedCluster(node.node),
             EmbeddedAuth(node.node),
             underlying=None,
+            is_settled=lambda: node.node.is_settled,
             is_learner=lambda: node.node.is_learner,
             has_leader=lambda: node.node.leader_id != NO_MEMBER,
             collectors=collectors,

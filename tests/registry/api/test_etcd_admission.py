@@ -27,6 +27,7 @@ class Member:
         self.looks = 0
         self.waiting = 0
         admission = Admission(
+            is_settled=lambda: self.has_leader and not self.is_learner,
             is_learner=lambda: self.is_learner,
             has_leader=self._has_leader,
             election_seconds=0.002,

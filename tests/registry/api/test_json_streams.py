@@ -38,7 +38,10 @@ class Node:
         self.is_learner = False
         self.grpc = GrpcApp(error_status)
         admission = Admission(
-            is_learner=lambda: self.is_learner, has_leader=lambda: True, election_seconds=1.0
+            is_settled=lambda: False,
+            is_learner=lambda: self.is_learner,
+            has_leader=lambda: True,
+            election_seconds=1.0,
         )
         store: Any = Leases()
         lease = admission.before(pb.DESCRIPTOR.services_by_name["Lease"], LeaseServicer(store))

@@ -166,11 +166,13 @@ async def test_a_learner_catches_up_and_becomes_a_voter() -> None:
             await cluster.cluster("b").member_promote(MemberPromoteRequest(ID=number))
         await cluster.start("d")
         assert cluster["d"].node.is_learner
+        assert not cluster["d"].node.is_settled
         assert cluster["d"].node.identity.member_id == number
         await cluster.wait_equal()
         promote = MemberPromoteRequest(ID=number)
         await retried(lambda: cluster.cluster("b").member_promote(promote))
         await until("it votes", lambda: not cluster["d"].node.is_learner)
+        await until("it serves all", lambda: cluster["d"].node.is_settled)
         assert await cluster.get("d", b"k49") == b"v"
         with pytest.raises(MemberNotLearner):
             await cluster.cluster("a").member_promote(promote)

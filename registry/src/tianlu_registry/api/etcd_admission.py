@@ -49,7 +49,9 @@ class Admission:
     """Lets calls pass, or refuses them.
 
     Args:
-        is_learner: whether this member has no vote yet.
+        is_settled: whether this member has a vote and knows a leader: then a call of one message
+            is asked nothing more. It may say no though it is so.
+        is_learner: whether it has no vote yet.
         has_leader: whether it knows a leader.
         election_seconds: its election timeout.
     """
@@ -57,10 +59,12 @@ class Admission:
     def __init__(
         self,
         *,
+        is_settled: Callable[[], bool],
         is_learner: Callable[[], bool],
         has_leader: Callable[[], bool],
         election_seconds: float,
     ) -> None:
+        self._is_settled = is_settled
         self._is_learner = is_learner
         self._has_leader = has_leader
         self._election_seconds = election_seconds
@@ -108,10 +112,11 @@ class Admission:
 
         @wraps(method)
         def unary(request: Any, context: RpcContext) -> Any:  # noqa: ANN401
-            if self._is_learner() and not by_learners(request):
-                raise NotSupportedForLearner
-            if not self._has_leader() and _requires_leader(context):
-                raise NoLeader
+            if not self._is_settled():
+                if self._is_learner() and not by_learners(request):
+                    raise NotSupportedForLearner
+                if not self._has_leader() and _requires_leader(context):
+                    raise NoLeader
             return method(request, context)
 
         return unary

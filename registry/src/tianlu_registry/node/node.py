@@ -97,6 +97,7 @@ class Node:
         space: whether there is room for writes.
         compaction: the removal of compacted history.
         others: what concerns the other members.
+        is_settled: whether this member has a vote and knows a leader, for those who ask often.
         stopped_with: the error that stopped the node; None while it runs and after `stop`.
     """
 
@@ -113,6 +114,7 @@ class Node:
         self.config: Final = config
         self.identity: Final = recovered.identity
         self.stopped_with: Broken | None = None
+        self.is_settled = False
         self._loop = loop
         self._data_dir = data_dir
         self._backend = recovered.backend
@@ -517,6 +519,7 @@ class Node:
 
     def _on_soft_state(self, soft_state: SoftState) -> None:
         self._role.update(soft_state)
+        self._look_at_standing()
         if not self._role.leads and self._leases.leads:
             self._leases.become_follower()
         _log.info("raft.role role=%s leader=%x", soft_state.role.name, soft_state.leader_id)
@@ -541,7 +544,11 @@ class Node:
     def _install(self, snapshot: SnapshotMeta) -> None:
         self.others.snapshots.install(snapshot)
 
+    def _look_at_standing(self) -> None:
+        self.is_settled = self.leader_id != NO_MEMBER and not self.is_learner
+
     def _on_members_changed(self) -> None:
+        self._look_at_standing()
         self.others.peers.on_members_changed()
         if self.identity.member_id in self.machine.cluster.membership.removed:
             self._removal.begin()
