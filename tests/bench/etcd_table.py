@@ -106,8 +106,8 @@ class Round:
 
 def put(one: Round) -> None:
     """Random keys of 100,000, which come into being with the first writes."""
-    _measure_kv(one, "Put 8x16", _operations(Kind.PUT), seconds=2.5)
-    _measure_kv(one, "Put 8x1", _operations(Kind.PUT), streams=1, seconds=2.5)
+    _measure_kv(one, "Put 8x16", _operations(Kind.PUT), seconds=2.0)
+    _measure_kv(one, "Put 8x1", _operations(Kind.PUT), streams=1, seconds=2.0)
 
 
 def keys(one: Round) -> None:
@@ -115,9 +115,9 @@ def keys(one: Round) -> None:
     make_keys(one.setting, _operations(Kind.GET))
     for consistency in Consistency:
         operations = _operations(Kind.GET, consistency)
-        _measure_kv(one, f"Range of a key, {consistency}, 8x16", operations, seconds=2.0)
-    _measure_kv(one, "Range of 1,000 keys, 8x1", _operations(Kind.RANGE), streams=1, seconds=2.5)
-    _measure_kv(one, "Txn, 8x16", _operations(Kind.TXN), seconds=2.5)
+        _measure_kv(one, f"Range of a key, {consistency}, 8x16", operations, seconds=1.5)
+    _measure_kv(one, "Range of 1,000 keys, 8x1", _operations(Kind.RANGE), streams=1, seconds=2.0)
+    _measure_kv(one, "Txn, 8x16", _operations(Kind.TXN), seconds=2.0)
     _measure_kv(one, "DeleteRange of 1,000, 8x1", _operations(Kind.DELETE), streams=1, seconds=60)
 
 
@@ -143,16 +143,16 @@ def fan_out(one: Round) -> None:
     """One key to all: what gets through, and the delay at a rate that both programs manage."""
     for watchers in (1_000, 5_000):
         measure = f"fan-out to {watchers:,}"
-        full = _watch_plan(watchers, seconds=2.5 * one.scale)
+        full = _watch_plan(watchers, seconds=2.0 * one.scale)
         one.add_result(measure, "event", _events(one, measure, full))
-        calm = _watch_plan(watchers, seconds=2.5 * one.scale, rate=FAN_OUT_EVENTS / watchers)
+        calm = _watch_plan(watchers, seconds=2.0 * one.scale, rate=FAN_OUT_EVENTS / watchers)
         events = _events(one, measure, calm)
         one.add_p99(f"{measure}, {FAN_OUT_EVENTS:,} events/s", events)
 
 
 def distinct(one: Round) -> None:
     """10,000 watchers on distinct prefixes, 1,000 writes a second."""
-    plan = _watch_plan(10_000, connections=100, seconds=4.0 * one.scale, rate=1_000, distinct=True)
+    plan = _watch_plan(10_000, connections=100, seconds=3.0 * one.scale, rate=1_000, distinct=True)
     measure = "10,000 watchers, 1,000 writes/s"
     events = _events(one, measure, plan)
     one.add(f"{measure}, CPU us a write", events.server_cpu_microseconds or 0.0)
@@ -196,7 +196,7 @@ def leases(one: Round) -> None:
         streams=1,
         at_once=16,
         ttl_seconds=600,
-        seconds=3.0 * one.scale,
+        seconds=2.0 * one.scale,
         total=None,
         expiring=0,
     )
