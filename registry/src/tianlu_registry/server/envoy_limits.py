@@ -112,6 +112,8 @@ def connection_manager_limits(
         "request_headers_timeout": f"{HEADERS_SECONDS}s",
         # A watch may be silent for hours; dead peers are found by keepalive instead.
         "stream_idle_timeout": "0s",
+        # Of a call that is over, but for what its client has not taken.
+        "stream_flush_timeout": f"{CALL_IDLE_SECONDS}s",
         "http2_protocol_options": {
             "max_concurrent_streams": limits.streams_per_connection_max,
             "connection_keepalive": {

@@ -180,7 +180,8 @@ class Launcher:
             standard_output=sys.stdout if self._plan.speaks_on_standard_output else sys.stderr,
         )
         exited = asyncio.create_task(child.wait())
-        watching = asyncio.create_task(self._watch(child, plan))
+        line = Line(plan.probe_socket, self._plan.connections.connections_max > 0)
+        watching = asyncio.create_task(self._watch(child, plan, line))
         stopping = asyncio.create_task(self._stop_asked.wait())
         try:
             # The watch ends only after it has killed the child, or by an error.
@@ -189,21 +190,21 @@ class Launcher:
                 await watching
             elif not exited.done():
                 watching.cancel()
-                await self._stop_child(child, plan)
+                await asyncio.wait({watching})
+                await self._stop_child(child, plan, line)
             return await exited
         finally:
             for task in (exited, watching, stopping):
                 task.cancel()
             await asyncio.gather(exited, watching, stopping, return_exceptions=True)
+            line.close()
             if child.exit_status is None:
                 child.kill()
                 await child.wait()
 
-    async def _watch(self, child: Child, plan: EnvoyPlan) -> None:
+    async def _watch(self, child: Child, plan: EnvoyPlan, line: Line) -> None:
         """Probe the child until it is stuck, then kill it. Ends by cancellation otherwise."""
-        line = Line(plan.probe_socket, self._plan.connections.connections_max > 0)
-        with contextlib.closing(line):
-            await self._probe(line, child, plan)
+        await self._probe(line, child, plan)
         _log.error("node_stuck pid=%d outcome=killed", child.pid)
         child.kill()
 
@@ -232,23 +233,17 @@ class Launcher:
         except OSError as error:
             _log.error("run_file_failed reason=%r", error.strerror or str(error))
 
-    async def _ask(self, socket: Path, path: str, method: str, timeout_seconds: float) -> bool:
-        headers = {TOKEN_HEADER: self._token}
-        answer = await request(
-            socket, method, path, timeout_seconds=timeout_seconds, headers=headers
-        )
-        return answer is not None and answer[0] == 200
-
-    async def _stop_child(self, child: Child, plan: EnvoyPlan) -> None:
+    async def _stop_child(self, child: Child, plan: EnvoyPlan, line: Line) -> None:
         """Stop in order: streams are told to go elsewhere, calls in flight end, then the
         process."""
         limits = self._plan.limits
         patience = limits.stop_max
-        if not await self._ask(plan.probe_socket, ALIVE_PATH, "GET", _ADMIN_TIMEOUT_SECONDS):
+        headers = {TOKEN_HEADER: self._token}
+        if not await line.ask(ALIVE_PATH, headers, _ADMIN_TIMEOUT_SECONDS):
             # It is starting or stuck: Envoy hears no signal then, and nobody waits for an answer.
             patience = limits.drain
         else:
-            await self._ask(plan.probe_socket, DRAIN_PATH, "POST", _ADMIN_TIMEOUT_SECONDS)
+            await line.ask(DRAIN_PATH, headers, _ADMIN_TIMEOUT_SECONDS, "POST")
             await request(
                 plan.admin_socket,
                 "POST",

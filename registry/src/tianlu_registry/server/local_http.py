@@ -26,16 +26,21 @@ class Line:
         self._may_be_full = may_be_full
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self, path: str, headers: Mapping[str, str], timeout_seconds: float) -> bool:
-        """GET `path`; returns whether the answer was 200, in time."""
+    async def ask(
+        self, path: str, headers: Mapping[str, str], timeout_seconds: float, method: str = "GET"
+    ) -> bool:
+        """Make one request, one after another; returns whether the answer was 200, in time."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 if self._streams is not None:
                     with contextlib.suppress(ConnectionError):
-                        return await self._exchange(path, headers) == 200
+                        return await self._exchange(method, path, headers) == 200
                     self.close()
                 self._streams = await asyncio.open_unix_connection(str(self._socket_path))
-                return await self._exchange(path, headers) == 200
+                return await self._exchange(method, path, headers) == 200
+        except asyncio.CancelledError:
+            self.close()  # the answer would be taken for the next one's
+            raise
         except ConnectionError:
             full = self._may_be_full and self._streams is not None
             self.close()
@@ -49,7 +54,7 @@ class Line:
             self._streams[1].close()
             self._streams = None
 
-    async def _exchange(self, path: str, headers: Mapping[str, str]) -> int:
+    async def _exchange(self, method: str, path: str, headers: Mapping[str, str]) -> int:
         """Return the status.
 
         Raises:
@@ -58,7 +63,7 @@ class Line:
         if self._streams is None:
             raise ConnectionError
         reader, writer = self._streams
-        lines = [f"GET {path} HTTP/1.1", "host: local"]
+        lines = [f"{method} {path} HTTP/1.1", "host: local", "content-length: 0"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
         try:
