@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hypothesis.strategies as st
-from hypothesis import given
+from hypothesis import example, given
 from sortedcontainers import SortedList
 
 from tianlu_registry.mvcc.key_runs import add_run, remove_run
@@ -19,6 +19,7 @@ def _key(number: int) -> bytes:
     start=st.sets(_NUMBERS),
     steps=st.lists(st.tuples(st.booleans(), _NUMBERS, st.integers(1, 40), st.integers(1, 3))),
 )
+@example(start=set(range(5)), steps=[(False, 0, 1, 1)] * 3)  # a first list left too short
 def test_runs_are_added_and_removed(
     start: set[int], steps: list[tuple[bool, int, int, int]]
 ) -> None:

@@ -3,7 +3,7 @@
 A SortedList is a list of sorted lists of some 1,000 keys each. One by one, a key costs a search, a
 shift and an update of the positions; a run is a slice of one or a few of those lists. This is the
 one place that knows SortedList's parts: `_lists`, the lists; `_maxes`, the last of each; `_len`;
-`_load`: a list holds half of it to twice of it, but for the first, which may be short; `_index`,
+`_load`: a list holds half of it to twice of it, but for the last, which may be short; `_index`,
 made anew when empty.
 Source: sortedcontainers 2.4, sortedlist.py.
 """
@@ -26,9 +26,9 @@ def remove_run(keys: SortedList[bytes], start: int, stop: int) -> None:
     last, to = keys._pos(stop - 1)
     lists = keys._lists
     left = lists[first][:at] + lists[last][to + 1 :]
-    if first and 0 < len(left) < keys._load // 2:
-        first -= 1
-        left = lists[first] + left
+    if len(left) < keys._load // 2 and last + 1 < len(lists):
+        last += 1
+        left += lists[last]
     _replace(keys, first, last + 1, left)
     keys._len -= stop - start
 
