@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -13,7 +15,7 @@ from mesher.lab.upstreams import http_upstream
 
 import tianlu
 from tianlu import Access, AsyncClient
-from tianlu_gateway.control_plane import ControlPlane
+from tianlu_gateway.control_plane import REGISTRY_CLUSTER, ControlPlane
 from tianlu_mesher.addresses import parse_registry
 from tianlu_mesher.envoy_api import to_json
 from tianlu_mesher.resources.bootstrap import BootstrapPlan, bootstrap
@@ -107,6 +109,14 @@ def test_each_address_is_verified_by_its_own_name(tmp_path: Path) -> None:
         assert f'"{kind}"' in text
         assert f'"exact": "{name}"' in text
     assert "certificate_chain" not in text
+    cluster = registry_cluster(text)
+    marks = [
+        one.get("metadata", {}).get("filter_metadata", {}).get("envoy.transport_socket_match")
+        for one in cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    ]
+    matches = [one["match"] for one in cluster["transport_socket_matches"]]
+    assert marks == [*matches, None]
+    assert marks[:2] == [{"tls": "node-1:1"}, {"tls": "10.0.0.2:2"}]
 
 
 def test_one_name_may_stand_for_all(tmp_path: Path) -> None:
@@ -117,6 +127,12 @@ def test_one_name_may_stand_for_all(tmp_path: Path) -> None:
     text = to_json(bootstrap(plan(control, tmp_path)))
     assert text.count('"exact": "registry.test"') == 2
     assert text.count("system_root_certs") == 2
+
+
+def registry_cluster(bootstrap_json: str) -> dict[str, Any]:
+    clusters = json.loads(bootstrap_json)["static_resources"]["clusters"]
+    found: dict[str, Any] = next(one for one in clusters if one["name"] == REGISTRY_CLUSTER)
+    return found
 
 
 def plan(control: ControlPlane, directory: Path) -> BootstrapPlan:

@@ -14,6 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from google.protobuf.message import Message
+
 from tianlu_mesher.envoy_api import message_class, packed
 from tianlu_mesher.resources.socket_address import SocketAddress
 
@@ -58,6 +60,11 @@ def transport_socket_match(tls: UpstreamTls) -> dict[str, Any]:
         sni="" if numeric else tls.server_name,
         common_tls_context={
             "alpn_protocols": ["h2"],
+            # Envoy stops at 1.2 as a client unless told; a registry may insist on 1.3.
+            "tls_params": {
+                "tls_minimum_protocol_version": "TLSv1_2",
+                "tls_maximum_protocol_version": "TLSv1_3",
+            },
             "validation_context": {**authorities, "match_typed_subject_alt_names": [name]},
         },
     )
@@ -68,6 +75,9 @@ def transport_socket_match(tls: UpstreamTls) -> dict[str, Any]:
     }
 
 
-def _mark(tls: UpstreamTls) -> dict[str, Any]:
-    """Return a Struct, as its message is written."""
-    return {"fields": {_MARK: {"string_value": str(tls.address)}}}
+def _mark(tls: UpstreamTls) -> Message:
+    """Return a Struct as a message: protobuf reads dictionaries in its place in two ways."""
+    made: Message = message_class("google.protobuf.Struct")(
+        fields={_MARK: {"string_value": str(tls.address)}}
+    )
+    return made
