@@ -48,7 +48,7 @@ class Registry:
         self._answer = answer
         self.streams = 0
 
-    def stream(self, _method: Any) -> Stream:
+    async def stream(self, _method: Any) -> Stream:
         self.streams += 1
         return Stream(self._answer)
 
