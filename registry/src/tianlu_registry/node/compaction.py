@@ -11,12 +11,13 @@ from tianlu_registry.mvcc import MvccStore
 from tianlu_registry.node.background import Pump
 from tianlu_registry.node.committer import Committer
 
-STEP_ITEMS: Final = 512
-"""Keys looked at and revisions removed in one turn, together: less than a millisecond."""
+STEP_ITEMS: Final = 256
+"""Keys looked at and revisions removed in one turn, together: about half a millisecond."""
 
 
-REST_SECONDS: Final = 0.002
-"""Between two steps: of the loop's time a quarter is the compaction's."""
+REST_SECONDS: Final = 0.005
+"""Between two steps: of the loop's time a tenth is the compaction's, and some 50,000 revisions go a
+second."""
 
 
 class PhysicalCompaction:
