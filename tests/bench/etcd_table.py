@@ -95,7 +95,7 @@ class Round:
         if result.expected not in (None, tally.done):
             raise SystemExit(f"{measure}, {self.program}: {tally.done} of {result.expected} came")
         self.add(f"{measure}, {unit}s/s", result.rate)
-        self.add(f"{measure}, CPU us a {unit}", result.server_cpu_microseconds or 0.0)
+        self.add(f"{measure}, CPU us each", result.server_cpu_microseconds or 0.0)
         if result.busy > BUSY_SHARE:
             print(f"  {measure}, {self.program}: the driver was the limit ({result.busy:.0%})")
 
@@ -209,12 +209,11 @@ def leases(one: Round) -> None:
 
 def memory(one: Round) -> None:
     """2,000 connections with 10,000 watches that nothing happens to."""
-    before = one.server.memory_mib()
-    one.add("memory without clients, MiB", before)
+    one.add("memory without clients, MiB", one.server.memory_mib())
     pattern = Stamp("idle").pattern
     connections = [WatchConnection(one.target, pattern, Histogram()) for _ in range(2_000)]
     try:
-        one.add("2,000 idle connections add, MiB", one.server.memory_mib() - before)
+        one.add("memory with 2,000 connections, MiB", one.server.memory_mib())
         for number, connection in enumerate(connections):
             first = 5 * number
             connection.watch([(b"idle/%08d" % (first + each), b"") for each in range(5)])
@@ -226,7 +225,7 @@ def memory(one: Round) -> None:
             return sum(connection.created for connection in connections) == 10_000
 
         Poller(connections).until(created)
-        one.add("with 10,000 idle watches they add, MiB", one.server.memory_mib() - before)
+        one.add("memory with 10,000 watches on them, MiB", one.server.memory_mib())
     finally:
         for connection in connections:
             connection.close()
