@@ -75,7 +75,11 @@ def test_liberal_where_protojson_is() -> None:
         ('{"compare":{}}', "compare", "must be a list, not an object"),
         ('{"compare":[1]}', r"compare\[0\]", "must be an object, not a number"),
         ('{"compare":[{},{"versoin":1}]}', r"compare\[1\].versoin", "is not a field"),
-        ('{"compare":[{"version":"x"}]}', r"compare\[0\].version", "must be an integer, not a text"),
+        (
+            '{"compare":[{"version":"x"}]}',
+            r"compare\[0\].version",
+            "must be an integer, not a text",
+        ),
         ('{"compare":[{"version":1.5}]}', r"compare\[0\].version", "must be an integer"),
         ('{"compare":[{"version":true}]}', r"compare\[0\].version", "must be an integer, not true"),
         ('{"compare":[{"version":"9223372036854775808"}]}', r"compare\[0\].version", "it must be"),
