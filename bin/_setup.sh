@@ -85,3 +85,64 @@ sync_environment() {
   fi
   rm -f "$log"
 }
+
+# Prints what compiling needs and this machine lacks, as Debian's packages; nothing if it can compile.
+lacks_for_compiling() {
+  local compiler headers
+  { read -r compiler && read -r headers; } < <("$ROOT/.venv/bin/python" - <<'PYTHON'
+import sysconfig
+print((sysconfig.get_config_var("CC") or "cc").split()[0])
+print(sysconfig.get_path("include"))
+PYTHON
+  )
+  command -v "${CC:-$compiler}" >/dev/null || printf 'gcc '
+  [ -f "$headers/Python.h" ] || printf 'python3-dev '
+}
+
+# Builds the registry's wheel once for these sources and this Python, and puts it in front of the
+# sources for whatever this shell starts. Nothing that goes wrong here keeps the platform from
+# starting: the sources run as they are, only slower. TIANLU_COMPILE=0 leaves all of it out.
+use_compiled_cores() {
+  [ "${TIANLU_COMPILE:-}" != 0 ] || return 0
+  local lacks; lacks=$(lacks_for_compiling)
+  if [ -n "$lacks" ]; then
+    echo "tianlu: the registry runs interpreted; with ${lacks% } it would be compiled, and faster" >&2
+    return 0
+  fi
+  local key place; key=$(cores_key) || return 0
+  place=$ROOT/.tools/cores/$key
+  [ -d "$place" ] || build_cores "$place" || return 0
+  touch "$place"
+  export PYTHONPATH="$place${PYTHONPATH:+:$PYTHONPATH}"
+}
+
+# Prints a digest of everything that the compiled wheel depends on.
+cores_key() {
+  (
+    cd "$ROOT/registry" || exit 1
+    {
+      "$ROOT/.venv/bin/python" -VV
+      find src pyproject.toml hatch_build.py compile_cores.py -type f \
+        ! -name '*.pyc' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+    } | sha256sum | cut -c1-16
+  )
+}
+
+build_cores() { # place
+  local scratch log=${TMPDIR:-/tmp}/tianlu-compile.log
+  mkdir -p "$ROOT/.tools/cores" && scratch=$(mktemp -d "$ROOT/.tools/cores/.building.XXXXXX") || return 1
+  echo "tianlu: compiling the registry's cores, once (TIANLU_COMPILE=0 goes without)" >&2
+  # One that ends early leaves no half-made directory under the name that counts.
+  if TIANLU_COMPILE=1 "$UV" build -q --wheel --python "$ROOT/.venv/bin/python" \
+    --out-dir "$scratch/wheel" "$ROOT/registry" >"$log" 2>&1 &&
+    "$ROOT/.venv/bin/python" -m zipfile -e "$scratch"/wheel/*.whl "$scratch/cores" >>"$log" 2>&1 &&
+    PYTHONPATH=$scratch/cores "$ROOT/.venv/bin/python" -c 'import tianlu_registry.engine.embedded' >>"$log" 2>&1 &&
+    { mv -T "$scratch/cores" "$1" 2>>"$log" || [ -d "$1" ]; }; then  # another start was first
+    # Those of other sources, but for the newest: a node that runs on one may still import from it.
+    ls -1dt "$ROOT"/.tools/cores/*/ | tail -n +4 | xargs -r rm -rf
+  else
+    echo "tianlu: the registry's cores cannot be compiled, so they run interpreted; why is in $log" >&2
+  fi
+  rm -rf "$scratch"
+  [ -d "$1" ]
+}

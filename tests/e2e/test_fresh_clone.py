@@ -12,7 +12,7 @@ import httpx
 import pytest
 from e2e.platform_process import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,7 +48,7 @@ def test_bin_up_serves_the_shop(clone: Path, tmp_path: Path) -> None:
             assert up.poll() is None, output.read_text()
             return re.search(r"first visit: (http://\S+?)/console/", output.read_text())
 
-        found = wait_until("bin/up prints the first-visit link", link, 300)
+        found = wait_until("bin/up prints the first-visit link", link, 480)
         assert found is not None
         entrance = found.group(1)
         assert httpx.get(f"{entrance}/readyz").status_code == httpx.codes.OK
@@ -58,6 +58,7 @@ def test_bin_up_serves_the_shop(clone: Path, tmp_path: Path) -> None:
             60,
         )
         assert (clone / ".tianlu" / "run.json").exists()
+        assert list(clone.glob(".tools/cores/*/tianlu_registry/mvcc/store.*.so"))
     finally:
         up.send_signal(signal.SIGTERM)
         assert up.wait(40) == 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import logging
 import os
 from contextlib import AsyncExitStack
 
@@ -21,6 +22,7 @@ from tianlu_registry.composition.apis import Apis, Parts, compose
 from tianlu_registry.composition.callers import callers_of
 from tianlu_registry.composition.engine import running_engine
 from tianlu_registry.composition.failure import exit_with
+from tianlu_registry.cores import kind_of_cores
 from tianlu_registry.errors import Unavailable
 from tianlu_registry.governance import Governance
 from tianlu_registry.server.collector import set_up_collector
@@ -35,6 +37,8 @@ from tianlu_registry.server.logs import set_up_logging
 from tianlu_registry.server.peer_connections import PeerConnections
 from tianlu_registry.server.relay import TlsRelay
 from tianlu_registry.server.settings import SETTINGS_VARIABLE, RegistrySettings
+
+_log = logging.getLogger(__name__)
 
 
 class RegistryApp:
@@ -68,6 +72,7 @@ class RegistryApp:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         set_up_logging(self._settings.log_level, self._settings.log_format)
+        _log.info("node_starting cores=%s", kind_of_cores())
         try:
             async with AsyncExitStack() as stack:
                 self._apis = await self._start(stack)

@@ -22,6 +22,7 @@ from tianlu_registry.api.etcd_watch import WatchServicer
 from tianlu_registry.api.grpc_asgi import GrpcApp
 from tianlu_registry.api.health import HealthPages
 from tianlu_registry.api.http import HttpRequest, HttpResponse, HttpRouter
+from tianlu_registry.cores import kind_of_cores
 from tianlu_registry.engine.store import Store
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -121,6 +122,12 @@ class ServerCollector(Collector):
             ".".join(ETCD_VERSION.split(".")[:2]),
         )
         yield _labelled("tianlu_registry_version", "This release.", "version", self._version)
+        yield _labelled(
+            "tianlu_registry_cores",
+            "How this node's cores run: compiled or interpreted.",
+            "kind",
+            kind_of_cores(),
+        )
         yield _labelled("etcd_server_id", "This member's id.", "server_id", f"{status.member_id:x}")
 
 
