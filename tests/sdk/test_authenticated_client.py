@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Until
 from sdk_authority import Authority
 from sdk_registry import RegistryProcess
 
 import tianlu
 from tianlu import Access, AsyncClient, _channels
+
+Until = Callable[..., Awaitable[None]]
 
 ROOT_PASSWORD = "the root password"
 PASSWORD = "the app's password"
