@@ -20,7 +20,7 @@ from pathlib import Path
 from hostile import http2 as h2
 from hostile.attacked import MIB, Attacked
 from hostile.calls import PUT, RANGE, call, framed, grpc_headers, http1, http2, post
-from hostile.fuzz import run_case
+from hostile.random_cases import run_case
 from hostile.test_hostile_connections import idle
 from registry.registry_process import RegistryProcess
 

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 
 from hostile.attacked import Attacked
-from hostile.fuzz import run_case
+from hostile.random_cases import run_case
 
 CASES = 300
 
