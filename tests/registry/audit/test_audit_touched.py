@@ -69,6 +69,24 @@ def test_no_value_and_no_password_is_in_a_line(name: str) -> None:
         assert SECRET not in line
 
 
+@pytest.mark.parametrize("name", sorted(WRITES))
+def test_a_number_without_a_name_stands_as_it_is(name: str) -> None:
+    """Enums are open: what a caller makes up must neither fail a call nor keep its line away."""
+    request = GetMessageClass(METHODS[name].input_type)()
+    for message in (request, getattr(request, "perm", None)):
+        for field in () if message is None else message.DESCRIPTOR.fields:
+            if field.enum_type is not None and not field.is_repeated:
+                setattr(message, field.name, 99)
+    json.dumps(WRITES[name](request, None))
+
+
+def test_what_a_grant_says_of_an_unknown_permission() -> None:
+    request = etcd.AuthRoleGrantPermissionRequest(name="r")
+    request.perm.permType, request.perm.key = 99, b"k"  # type: ignore[assignment]
+    fields = WRITES["etcdserverpb.Auth/RoleGrantPermission"](request, None)
+    assert fields == {"role": "r", "permission": {"op": "99", "key": "k"}}
+
+
 def _fill(message: Message, depth: int) -> None:
     """Put a secret into each field that may hold one, and something else into every other."""
     if isinstance(message, etcd.TxnRequest):

@@ -63,6 +63,13 @@ def test_ranges_that_touch_count_as_one() -> None:
     assert not merged.permit(b"b", b"\0", Access.READ)
 
 
+def test_of_an_unknown_type_nothing_is_permitted() -> None:
+    """As in etcd. Enums are open: a grant may have any number."""
+    unknown = Permission(permType=9, key=b"b", range_end=b"d")  # type: ignore[arg-type]
+    merged = KeyPermissions([unknown])
+    assert not any(merged.permit(b"b", b"", access) for access in Access)
+
+
 def test_of_an_empty_range_the_start_counts() -> None:
     """As in etcd, where such a range is an interval that overlaps those around its start."""
     merged = KeyPermissions([Permission(permType=READ, key=b"b", range_end=b"d")])

@@ -28,6 +28,18 @@ CERTIFICATE = b"x-forwarded-client-cert"
         ([(CERTIFICATE, b'Subject="CN=root",Subject="CN=ann"')], Credentials(None, "ann")),
         ([(CERTIFICATE, b'Subject="CN=a\\",Subject=\\"CN=root"')], Credentials(None, 'a"')),
         ([(CERTIFICATE, b'URI="x;Subject=CN";Hash=ab')], NONE),
+        # What an organisation is called must not become a name.
+        ([(CERTIFICATE, rb'Subject="O=x\, CN=root,CN=ann"')], Credentials(None, "ann")),
+        ([(CERTIFICATE, rb'Subject="O=x\+CN=root,CN=ann"')], Credentials(None, "ann")),
+        ([(CERTIFICATE, rb'Subject="O=x\,CN=root"')], NONE),
+        ([(CERTIFICATE, rb'Subject="O=x\\,CN=ann"')], Credentials(None, "ann")),
+        ([(CERTIFICATE, rb'Subject="OU=CN=root,O=x\\\,CN=root,CN=ann"')], Credentials(None, "ann")),
+        ([(CERTIFICATE, rb'Subject="OU=x+CN=ann,O=y"')], Credentials(None, "ann")),
+        ([(CERTIFICATE, rb'Subject="CN=two,CN=one"')], Credentials(None, "two")),
+        ([(CERTIFICATE, rb'Subject="CN=\C3\A9\"b\\c\,\ "')], Credentials(None, 'é"b\\c, ')),
+        ([(CERTIFICATE, rb'Subject="CN=\#0C03616E6E"')], Credentials(None, "#0C03616E6E")),
+        ([(CERTIFICATE, b'Subject="CN=#0C03616E6E"')], NONE),
+        ([(CERTIFICATE, rb'Subject="CN=\C3"')], NONE),
     ],
 )
 def test_credentials(headers: list[tuple[bytes, bytes]], expected: Credentials) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
+from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.message import Message
 
 from tianlu._proto.etcd import rpc_pb2 as etcd
@@ -123,7 +124,7 @@ def _revoke(request: etcd.LeaseRevokeRequest, response: object) -> Fields:
 def _permission(request: etcd.AuthRoleGrantPermissionRequest, response: object) -> Fields:
     """What a role is granted: a permission is no key's value."""
     permission = request.perm
-    kind = permission.Type.Name(permission.permType).lower()
+    kind = _enumerated(permission, "permType").lower()
     return {
         "role": _text(request.name),
         "permission": range_fields(kind, permission.key, permission.range_end),
@@ -157,8 +158,8 @@ def _alarm(request: etcd.AlarmRequest, response: object) -> Fields | None:
     if request.action == etcd.AlarmRequest.GET:
         return None
     return {
-        "action": etcd.AlarmRequest.AlarmAction.Name(request.action).lower(),
-        "alarm": etcd.AlarmType.Name(request.alarm),
+        "action": _enumerated(request, "action").lower(),
+        "alarm": _enumerated(request, "alarm"),
         "member": f"{request.memberID:x}",
     }
 
@@ -166,8 +167,10 @@ def _alarm(request: etcd.AlarmRequest, response: object) -> Fields | None:
 def _downgrade(request: etcd.DowngradeRequest, response: object) -> Fields | None:
     if request.action == etcd.DowngradeRequest.VALIDATE:
         return None
-    action = etcd.DowngradeRequest.DowngradeAction.Name(request.action).lower()
-    return {"action": action, "version": _text(request.version)}
+    return {
+        "action": _enumerated(request, "action").lower(),
+        "version": _text(request.version),
+    }
 
 
 def _lock(request: LockRequest, response: LockResponse | None) -> Fields:
@@ -303,6 +306,15 @@ def revision_of(response: Message | None) -> int:
 def _lease(lease_id: int) -> Fields:
     """A lease as etcdctl writes it; nothing for no lease."""
     return {"lease": f"{lease_id & 0xFFFF_FFFF_FFFF_FFFF:x}"} if lease_id else {}
+
+
+def _enumerated(message: Message, field: str) -> str:
+    """Return the name of an enum's value; the number, as text, if it has no name: callers may send
+    any."""
+    number: int = getattr(message, field)
+    enum = cast("EnumDescriptor", message.DESCRIPTOR.fields_by_name[field].enum_type)
+    known = enum.values_by_number.get(number)
+    return str(number) if known is None else known.name
 
 
 def _text(text: str) -> str:

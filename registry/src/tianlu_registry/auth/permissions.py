@@ -36,9 +36,10 @@ class KeyPermissions:
         self._read = IntervalSet()
         self._write = IntervalSet()
         for permission in permissions:
-            if permission.permType != Permission.WRITE:
+            # Of a type that nobody knows neither: a newer member may have granted it.
+            if permission.permType in (Permission.READ, Permission.READWRITE):
                 self._read.add(permission.key, permission.range_end)
-            if permission.permType != Permission.READ:
+            if permission.permType in (Permission.WRITE, Permission.READWRITE):
                 self._write.add(permission.key, permission.range_end)
 
     def permit(self, key: bytes, range_end: bytes, access: Access) -> bool:

@@ -4,7 +4,8 @@ The call stands in a context variable, which asyncio keeps apart for each task: 
 come in, it reaches whatever the call does, through servicers that know nothing of it. What is done
 outside of any call (by the node itself) has no caller.
 
-Source: etcd api/v3rpc/rpctypes/metadatafields.go; Envoy docs, "x-forwarded-client-cert".
+Source: etcd api/v3rpc/rpctypes/metadatafields.go; Envoy docs, "x-forwarded-client-cert"; RFC 2253,
+section 2.4.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ _BEARER: Final = "Bearer "
 _CERTIFICATE: Final = b"x-forwarded-client-cert"
 
 _SUBJECT: Final = re.compile(r'(?:^|;)\s*Subject="((?:[^"\\]|\\.)*)"', re.IGNORECASE)
-_COMMON_NAME: Final = re.compile(r"(?:^|[,+])\s*CN=((?:[^,+\\]|\\.)*)")
+_ATTRIBUTE: Final = re.compile(r"(?:[^,+\\]|\\.)+")
+_ESCAPED: Final = re.compile(rb"\\(?:([0-9A-Fa-f]{2})|(.))", re.DOTALL)
 
 _scope: ContextVar[Scope | None] = ContextVar("tianlu_registry_call", default=None)
 
@@ -86,11 +88,33 @@ def read_credentials(headers: Iterable[tuple[bytes, bytes]]) -> Credentials:
 
 
 def _common_name(header: str) -> str | None:
+    """Return the common name of a subject as RFC 2253 writes it, which Envoy puts between quotes
+    as it is: a comma or plus sign after a backslash separates nothing. Of several the first counts:
+    the last of the certificate, as in Go."""
     subject = _SUBJECT.search(_last_element(header))
     if subject is None:
         return None
-    found = _COMMON_NAME.search(re.sub(r'\\(["\\])', r"\1", subject[1]))
-    return None if found is None else re.sub(r"\\(.)", r"\1", found[1])
+    for attribute in _ATTRIBUTE.findall(subject[1]):
+        kind, _, value = attribute.lstrip().partition("=")
+        if kind == "CN":
+            return _unescaped(value)
+    return None
+
+
+def _unescaped(value: str) -> str | None:
+    """Return the text of an attribute's value; None if it has none, but bytes of an unknown type
+    (which begin with #)."""
+    if value.startswith("#"):
+        return None
+    try:
+        return _ESCAPED.sub(_character, value.encode("latin-1")).decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _character(escaped: re.Match[bytes]) -> bytes:
+    """Return a byte that stands as two hexadecimal digits, or a character that means nothing."""
+    return bytes.fromhex(escaped[1].decode()) if escaped[1] else escaped[2]
 
 
 def _last_element(header: str) -> str:
