@@ -174,6 +174,22 @@ async def test_a_watch_from_now_survives_that_now_was_compacted(
         assert watcher.synced_revision > newest
 
 
+async def test_a_watch_from_now_is_told_that_what_it_refused_was_compacted(
+    store: EtcdStore,
+) -> None:
+    refusing = Sink(room=0)
+    watcher = store.watch(WatchSpec(b"refused"), refusing)
+    await put(store, b"refused", b"1")
+    await until(lambda: refusing.refused == 1)
+    newest = await put(store, b"refused", b"2")
+    await store.compact(CompactionRequest(revision=newest))
+    refusing.room = 1
+    watcher.resume()
+    await put(store, b"refused", b"3")
+    await until(lambda: refusing.error is not None or bool(refusing.values))
+    assert isinstance(refusing.error, Compacted)
+
+
 async def test_a_sink_that_fails_ends_the_watches_and_no_later_one(
     store: EtcdStore, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -55,7 +55,10 @@ class EtcdWatcher:
         self.next_revision = spec.start_revision or at + 1
         self.watch_id = 0  # 0: not asked for at etcd now
         self.paused = False  # the sink refused a batch
-        self.delivered = False
+        self.begun = False  # etcd has it, or had it
+        # Whether it must get everything from its next revision on, or be told that it cannot.
+        # Not so a watch "from now", before it has begun: that now is our idea of it.
+        self.is_owed = spec.start_revision != 0
         self.fragments: list[Event] = []
         self._stream = stream
 
@@ -112,6 +115,8 @@ class EtcdWatchStream:
             return
         watcher.watch_id = next(self._ids)
         watcher.fragments = []
+        # Whatever happened while etcd did not have it must not be passed over in silence.
+        watcher.is_owed = watcher.is_owed or watcher.begun
         self._by_id[watcher.watch_id] = watcher
         self._creating.append(watcher)
         self._outbox.put_nowait(WatchRequest(create_request=_create_request(watcher)))
@@ -204,7 +209,9 @@ class EtcdWatchStream:
         if response.created:
             watcher = self._creating.popleft()
             # A creation that etcd refuses is answered with id -1.
-            if response.canceled and watcher.watch_id:
+            if not response.canceled:
+                watcher.begun = True
+            elif watcher.watch_id:
                 self._canceled(watcher, response)
             return
         by_id = self._by_id.get(response.watch_id)
@@ -225,7 +232,7 @@ class EtcdWatchStream:
         # Not the header's revision: while a watcher catches up that is the store's, not its own.
         revision = events[-1].kv.mod_revision
         if watcher.sink.deliver(WatchBatch(revision, events)):
-            watcher.delivered = True
+            watcher.is_owed = True
             watcher.next_revision = revision + 1
         elif watcher in self._watchers:
             watcher.paused = True
@@ -247,7 +254,7 @@ class EtcdWatchStream:
         self._end(watcher, error)
 
     def _compacted(self, watcher: EtcdWatcher, compact_revision: int) -> None:
-        if watcher.spec.start_revision == 0 and not watcher.delivered:
+        if not watcher.is_owed:
             # "From now on" was asked while our idea of now was older than a compaction.
             watcher.next_revision = max(watcher.next_revision, compact_revision)
             self.create(watcher)
