@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from registry.api.asgi_fakes import FakeCall, framed
@@ -12,7 +12,7 @@ from registry.api.store_fakes import FakeStore
 from tianlu._proto.etcd import rpc_pb2 as etcd
 from tianlu_registry.api.errors import error_status
 from tianlu_registry.api.etcd_lease import RENEWALS_AT_ONCE_MAX, LeaseServicer
-from tianlu_registry.api.grpc_asgi import GrpcApp, StatusCode
+from tianlu_registry.api.grpc_asgi import PACE, GrpcApp, StatusCode
 from tianlu_registry.errors import LeaseNotFound, PermissionDenied
 
 PATH = "/etcdserverpb.Lease/LeaseKeepAlive"
@@ -46,10 +46,13 @@ class Leases(FakeStore):
         return [await self.lease_keep_alive(lease_id) for lease_id in lease_ids]
 
 
-async def renew(store: Leases, *chunks: bytes) -> FakeCall:
+async def renew(store: Leases, *chunks: bytes, pace: Callable[[], float] | None = None) -> FakeCall:
     app = GrpcApp(error_status)
     app.add(etcd.DESCRIPTOR.services_by_name["Lease"], LeaseServicer(store))  # type: ignore[arg-type]
-    return await FakeCall(PATH, chunks).run(app)
+    call = FakeCall(PATH, chunks)
+    if pace is not None:
+        call.scope[PACE] = pace
+    return await call.run(app)
 
 
 def request(lease_id: int) -> bytes:
@@ -83,6 +86,13 @@ async def test_renewals_at_once_are_bounded() -> None:
     assert [one for one, _ in answers(call)] == list(ids)
     assert store.asked_together == [RENEWALS_AT_ONCE_MAX, 100]
     assert bodies(call) == 2
+
+
+async def test_a_renewal_does_not_wait_for_those_that_a_rate_puts_off() -> None:
+    store = Leases()
+    waits = iter([0.0, 0.0, 0.001, 0.001, 0.001, 0.0, 0.0])
+    await renew(store, b"".join(request(one) for one in range(1, 8)), pace=lambda: next(waits))
+    assert store.asked_together == [3, 1, 1, 2]
 
 
 async def test_a_renewal_that_is_cut_waits_for_its_rest() -> None:

@@ -174,14 +174,17 @@ class RequestStream(Generic[RequestT]):
     async def batch(self, count_max: int) -> list[RequestT]:
         """Return the next message and those that have arrived with it, at most `count_max`; none at
         the end of the request. Of a message that is wrong one hears when those before it have been
-        returned.
+        returned. They wait for one message at most that the client's rate puts off.
         """
         try:
             found = [await anext(self)]
         except StopAsyncIteration:
             return []
         try:
-            while len(found) < count_max and (following := await self._next_arrived()) is not None:
+            while len(found) < count_max and not self._turns.is_put_off:
+                following = await self._next_arrived()
+                if following is None:
+                    break
                 found.append(following)
         except RpcError as error:
             self._failed = error

@@ -25,13 +25,17 @@ class Turns:
 
     Args:
         scope: of the call.
+
+    Attributes:
+        is_put_off: the client's rate has put the last message off, and so it will the next ones.
     """
 
-    __slots__ = ("_count", "_pace")
+    __slots__ = ("_count", "_pace", "is_put_off")
 
     def __init__(self, scope: Scope) -> None:
         self._pace: Callable[[], float] | None = scope.get(PACE)
         self._count = 0
+        self.is_put_off = False
 
     def due(self) -> bool:
         self._count += 1
@@ -40,6 +44,7 @@ class Turns:
     async def rest(self) -> None:
         """Let others have their turn, or wait as long as the client's rate demands."""
         wait = 0.0 if self._pace is None else self._pace()
+        self.is_put_off = wait > 0.0
         if wait or self._count >= _MESSAGES_MAX:
             self._count = 0
             await asyncio.sleep(wait)
