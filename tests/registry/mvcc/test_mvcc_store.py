@@ -426,5 +426,6 @@ def test_large_values_and_long_keys(fixture: StoreFixture) -> None:
     fixture.put(key, value)
     response = fixture.store.range(RangeRequest(key=b"k", range_end=b"l"))
     assert [(kv.key, kv.value) for kv in response.kvs] == [(key, value)]
-    (change,) = fixture.store.changes_since(2, 2, 10)
+    (change,), through = fixture.store.changes_since(2, 2, 10, 10)
+    assert through == 2
     assert change.key == key

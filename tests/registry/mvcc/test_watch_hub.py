@@ -11,7 +11,7 @@ from tianlu._proto.etcd.kv_pb2 import Event
 from tianlu._proto.etcd.rpc_pb2 import PutRequest
 from tianlu_registry.errors import Compacted, EmptyWatchRange, InvariantBroken, Stopped
 from tianlu_registry.mvcc import WatchBatch, WatchHub, WatchSpec
-from tianlu_registry.mvcc.watch import GATHERED_BYTES_MAX
+from tianlu_registry.mvcc.watch import GATHERED_BYTES_MAX, HISTORY_BYTES_MAX
 
 
 class Sink:
@@ -181,6 +181,22 @@ def test_events_of_a_revision_are_never_split() -> None:
     watched.hub.watch(WatchSpec(b"a", b"b", start_revision=5), sink)
     watched.hub.catch_up(1)
     assert [len(batch.events) for batch in sink.batches] == [3]
+
+
+def test_history_of_large_values_comes_in_several_batches() -> None:
+    watched = Watched()
+    values = [b"%d" % number * (HISTORY_BYTES_MAX // 2) for number in range(5)]
+    for value in values:
+        watched.put(b"a", value)
+    sink = Sink()
+    watcher = watched.hub.watch(WatchSpec(b"a", start_revision=1), sink)
+    assert watched.hub.catch_up(100) is True
+    assert watcher.synced_revision == 3
+    while watched.hub.catch_up(100):
+        pass
+    assert [len(batch.events) for batch in sink.batches] == [2, 2, 1]
+    assert sink.values == values
+    assert watcher.synced_revision == watched.store.revision
 
 
 def test_a_delete_event_has_key_and_revision_only() -> None:

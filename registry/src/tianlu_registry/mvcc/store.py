@@ -213,21 +213,28 @@ class MvccStore:
 
     # History, for watchers
 
-    def changes_since(self, revision: int, until: int, changes_max: int) -> list[Change]:
-        """Return changes from main revision `revision` on, through `until` at most.
+    def changes_since(
+        self, revision: int, until: int, changes_max: int, bytes_max: int
+    ) -> tuple[list[Change], int]:
+        """Return changes from main revision `revision` on, through `until` at most, and the
+        revision up to which they are all.
 
-        Revisions come whole: the last one is completed even beyond `changes_max`.
+        Revisions come whole: the last one is completed even beyond the maxima.
+
+        Args:
+            bytes_max: of the changes' records.
         """
         changes: list[Change] = []
-        last_main = 0
+        last_main = size = 0
         for key, record in self._backend.scan(first_key_of(revision), first_key_of(until + 1)):
             packed = unpack_key(key)
             main = packed >> MAIN_SHIFT
-            if main != last_main and len(changes) >= changes_max:
-                break
+            if main != last_main and (len(changes) >= changes_max or size >= bytes_max):
+                return changes, last_main
             last_main = main
+            size += len(record)
             changes.append(Change(key_of(record), packed, record))
-        return changes
+        return changes, until
 
     def records(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield (revision key, record) for start <= revision key < end in order. Nothing may be

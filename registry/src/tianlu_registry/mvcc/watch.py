@@ -44,6 +44,10 @@ GATHERED_BYTES_MAX: Final = 256 * 1024
 """What is gathered is delivered when its records are larger than that: clients refuse messages of
 4 MiB."""
 
+HISTORY_BYTES_MAX: Final = 1024 * 1024
+"""History read at a time ends when its records are larger than that: a watcher that lags gets as
+much in one batch, whatever its backlog allows."""
+
 
 class _State(Enum):
     SYNCED = auto()
@@ -183,7 +187,8 @@ class WatchHub:
         """Read the next part of history and deliver it to the watchers that are at or in it.
 
         Args:
-            events_max: read no more changes than that, apart from completing a revision.
+            events_max: read no more changes than that, nor more than `HISTORY_BYTES_MAX`, apart
+            from completing a revision.
 
         Returns:
             Whether there is more to do. Call again when other work has had its turn.
@@ -193,9 +198,9 @@ class WatchHub:
         if not lagging:
             return False
         start = min(watcher.next_revision for watcher in lagging)
-        changes = self._history.changes_since(start, self.revision, events_max)
-        is_cut = len(changes) >= events_max
-        through = changes[-1].packed >> MAIN_SHIFT if is_cut else self.revision
+        changes, through = self._history.changes_since(
+            start, self.revision, events_max, HISTORY_BYTES_MAX
+        )
         batches = Batches(through, self._lagging.events_of(changes, self._history))
         for watcher in lagging:
             if watcher.state is _State.LAGGING and watcher.next_revision <= through:

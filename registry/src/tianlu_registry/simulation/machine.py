@@ -6,6 +6,7 @@ on the cores of keys, leases and watches. Only the database beneath is simulated
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -157,7 +158,9 @@ class Machine:
         digest = crc32(f"{mvcc.revision} {mvcc.compact_revision}".encode())
         for kv in mvcc.range(ALL_KEYS).kvs:
             digest = crc32(kv.SerializeToString(), digest)
-        for change in mvcc.changes_since(max(mvcc.compact_revision, 0) + 1, mvcc.revision, 1 << 30):
+        first = max(mvcc.compact_revision, 0) + 1
+        changes, _ = mvcc.changes_since(first, mvcc.revision, sys.maxsize, sys.maxsize)
+        for change in changes:
             digest = crc32(change.record, crc32(b"%d" % change.packed, digest))
         for lease_id in sorted(self.lessor.ids()):
             lease = self.lessor.lookup(lease_id)
