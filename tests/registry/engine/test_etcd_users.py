@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from registry.engine.calls import Sink, until
 from registry.etcd_process import EtcdProcess
 
 from tianlu._proto.etcd import rpc_pb2 as pb
 from tianlu._proto.etcd.auth_pb2 import Permission
 from tianlu_registry.auth.permissions import Access
+from tianlu_registry.authn.guarded_methods import may_change_catalog, may_read_catalog
 from tianlu_registry.authn.underlying_guard import UnderlyingGuard
 from tianlu_registry.engine.etcd_config import EtcdConfig
 from tianlu_registry.engine.etcd_engine import EtcdEngine, running_on_etcd
@@ -163,7 +165,7 @@ async def test_the_node_logs_in_again_when_its_token_is_gone(node: Node, etcd: E
 
 
 async def test_what_the_node_does_for_callers_is_asked_for_as_them(node: Node) -> None:
-    guard = UnderlyingGuard(node.engine.callers)
+    guard = UnderlyingGuard(node.engine.callers, node.engine.is_somebody)
 
     async def ask(key: bytes, access: Access) -> None:
         await guard.ask(lambda checker, claim: checker.keys(claim, key, b"", access))
@@ -182,6 +184,43 @@ async def test_what_the_node_does_for_callers_is_asked_for_as_them(node: Node) -
     node.token = None
     with pytest.raises(UserEmpty):
         await ask(MINE, Access.READ)
+
+
+async def test_a_node_known_by_its_certificate_lends_it_to_nobody(tmp_path: Path) -> None:
+    """What nobody may have of etcd, nobody may have by way of the catalogue."""
+    authority, etcd = trustme.CA(), EtcdProcess(tmp_path)
+    server, shown = (
+        authority.issue_cert("127.0.0.1"),
+        authority.issue_cert("node", common_name="root"),
+    )
+    files = {"ca": authority.cert_pem, "cert": server.cert_chain_pems[0]}
+    files |= {"key": server.private_key_pem, "own-cert": shown.cert_chain_pems[0]}
+    files |= {"own-key": shown.private_key_pem}
+    paths = {name: str(tmp_path / f"{name}.pem") for name in files}
+    for name, blob in files.items():
+        blob.write_to_path(paths[name])
+    endpoint = f"https://127.0.0.1:{etcd.client_port}"
+    etcd.arguments = (
+        *(f"--listen-client-urls={endpoint}", f"--advertise-client-urls={endpoint}"),
+        *(f"--cert-file={paths['cert']}", f"--key-file={paths['key']}"),
+        *(f"--trusted-ca-file={paths['ca']}", "--client-cert-auth"),
+    )
+    config = EtcdConfig(
+        (endpoint,), cacert=paths["ca"], cert=paths["own-cert"], key=paths["own-key"]
+    )
+    etcd.start()
+    try:
+        async with running_on_etcd(config, lambda: None) as engine:
+            guard = UnderlyingGuard(engine.callers, engine.is_somebody)
+            await guard.ask(may_change_catalog)  # etcd has no users yet
+            await enable_users(Node(engine))
+            await until(lambda: guard.enabled)
+            for rule in (may_read_catalog, may_change_catalog):
+                with pytest.raises(UserEmpty):
+                    await guard.ask(rule)
+            await engine.own.put(pb.PutRequest(key=OTHERS))
+    finally:
+        etcd.kill()
 
 
 async def test_a_wrong_user_of_the_node_is_found_at_its_start(

@@ -48,13 +48,18 @@ class UnderlyingGuard:
 
     Args:
         callers: the store underneath, as whoever is served gets it.
+        is_somebody: whether the node is known there. While it is nobody, it may what anybody may.
     """
 
-    enabled: Final = True
-
-    def __init__(self, callers: Store) -> None:
+    def __init__(self, callers: Store, is_somebody: Callable[[], bool]) -> None:
         self._callers = callers
+        self._is_somebody = is_somebody
         self.checker: Final = _Wishes()
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is to be guarded."""
+        return self._is_somebody()
 
     async def require(self, check: Check) -> Claim:
         """Ask the store underneath for what a check looks at.
@@ -76,8 +81,9 @@ class UnderlyingGuard:
         return NOBODY
 
     async def ask(self, rule: Callable[..., None]) -> None:
-        """Check the caller by a rule."""
-        await self.require(partial(rule, self.checker))
+        """Check the caller by a rule, if anything is to be guarded."""
+        if self.enabled:
+            await self.require(partial(rule, self.checker))
 
 
 def _never(key: bytes, range_end: bytes) -> TxnRequest:

@@ -31,12 +31,12 @@ class Underlying:
     Attributes:
         callers: the store, asked as whoever is served.
         users: the service Auth.
-        guard: asked before what the node does as its own user; None if it has none.
+        guard: asked before what the node does as itself.
     """
 
     callers: Store
     users: PassedOnAuthServicer
-    guard: UnderlyingGuard | None
+    guard: UnderlyingGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ async def _on_etcd(settings: RegistrySettings) -> AsyncIterator[Engine]:
             underlying=Underlying(
                 found.callers,
                 PassedOnAuthServicer(found.auth.ask),
-                UnderlyingGuard(found.callers) if found.has_user else None,
+                UnderlyingGuard(found.callers, found.is_somebody),
             ),
             is_settled=lambda: False,
             is_learner=lambda: False,  # a learner underneath is left for another member

@@ -21,14 +21,15 @@ class EtcdEngine:
         own: for the node itself, as the user that it was given.
         callers: for whoever is served, with his own token.
         cluster, auth: the same, of the cluster and of its users.
-        has_user: whether the node has a user: then it may what its callers perhaps may not.
+        is_somebody: whether etcd knows the node, as a user or by its certificate: then the node may
+            what its callers perhaps may not. By certificate at most a status interval old.
     """
 
     own: EtcdStore
     callers: CallersEtcdStore
     cluster: EtcdCluster
     auth: EtcdAuth
-    has_user: bool
+    is_somebody: Callable[[], bool]
 
 
 @contextlib.asynccontextmanager
@@ -47,7 +48,11 @@ async def running_on_etcd(
         callers = CallersEtcdStore(own, token)
         try:
             yield EtcdEngine(
-                own, callers, EtcdCluster(callers), EtcdAuth(callers), has_user=bool(config.user)
+                own,
+                callers,
+                EtcdCluster(callers),
+                EtcdAuth(callers),
+                is_somebody=lambda: bool(config.user) or own.knows_by_certificate,
             )
         finally:
             await callers.close()
