@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from registry.mvcc.mvcc_fakes import MemoryBackend
 
+from tianlu._proto.etcd.rpc_pb2 import LeaseCheckpointRequest
 from tianlu_registry.errors import RequestTimeout, Stopped
 from tianlu_registry.lease import Lessor
 from tianlu_registry.node.command import CommandKind, Request
@@ -30,6 +31,7 @@ class Leader:
         self.lessor.grant(7, 3600, 0.0)
         self.reads: list[asyncio.Future[None]] = []
         self.proposed: list[asyncio.Future[Any]] = []
+        self.checkpoints: list[list[int]] = []
         self.leader_id = ME
         self.link = LeaderLink(
             loop,
@@ -49,6 +51,8 @@ class Leader:
 
     def _propose(self, kind: CommandKind, request: Request) -> asyncio.Future[Any]:
         assert kind is CommandKind.LEASE_CHECKPOINT
+        assert isinstance(request, LeaseCheckpointRequest)
+        self.checkpoints.append([checkpoint.ID for checkpoint in request.checkpoints])
         self.proposed.append(asyncio.get_running_loop().create_future())
         return self.proposed[-1]
 
@@ -95,6 +99,25 @@ async def test_a_checkpoint_is_cleared_first_and_leadership_confirmed_again() ->
     assert not answer.done()
     leader.reads[1].set_result(None)
     assert await answer == 3600
+
+
+async def test_the_checkpoints_of_a_batch_are_cleared_by_one_command() -> None:
+    leader = Leader()
+    for lease_id in (8, 9, 10):
+        leader.lessor.grant(lease_id, 3600, 0.0)
+    for lease_id in (7, 9, 10):
+        leader.lessor.checkpoint(lease_id, 1000)
+    answer = asyncio.ensure_future(leader.service.renew_all([7, 8, 404, 9, 10]))
+    await turns()
+    leader.reads[0].set_result(None)
+    await turns()
+    for lease_id in (7, 9, 10):
+        leader.lessor.checkpoint(lease_id, 0)
+    leader.proposed[0].set_result(None)
+    await turns()
+    leader.reads[1].set_result(None)
+    assert await answer == [3600, 3600, 0, 3600, 3600]
+    assert leader.checkpoints == [[7, 9, 10]]
 
 
 async def test_who_has_no_lease_is_told_after_the_confirmation() -> None:

@@ -84,15 +84,14 @@ class LeaseService:
         if self._lessor.is_leader:
             # Deposed while it waited, it asks its successor.
             with contextlib.suppress(NoLeader):
-                return await self._renew_here(lease_id)
+                return (await self._renew_here([lease_id]))[0]
         return await asyncio.shield(self._renew_there(lease_id))
 
     async def renew_all(self, lease_ids: Sequence[int]) -> list[int]:
         """Do the same for several: a leader confirms once for all of them that it leads."""
         if self._lessor.is_leader:
             with contextlib.suppress(NoLeader):
-                await self._read()
-                return [await self._renew_confirmed(lease_id) for lease_id in lease_ids]
+                return await self._renew_here(lease_ids)
         return list(await asyncio.gather(*map(self.renew, lease_ids)))
 
     async def time_to_live(self, request: LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse:
@@ -100,19 +99,21 @@ class LeaseService:
         answer = await self._link.ask(TIME_TO_LIVE, request.SerializeToString())
         return LeaseTimeToLiveResponse.FromString(answer)
 
-    async def _renew_here(self, lease_id: int) -> int:
+    async def _renew_here(self, lease_ids: Sequence[int]) -> list[int]:
         # A leader that was deposed and does not know it would promise time that its successor does
         # not give: lease/DESIGN.md, duty 2.
         await self._read()
-        return await self._renew_confirmed(lease_id)
+        # Nor would the next leader give more time to a checkpointed lease than was left before.
+        while checkpointed := list(filter(self._lessor.is_checkpointed, lease_ids)):
+            request = LeaseCheckpointRequest(
+                checkpoints=[LeaseCheckpoint(ID=lease_id) for lease_id in checkpointed]
+            )
+            await self._propose(CommandKind.LEASE_CHECKPOINT, request)
+            await self._read()
+        return [self._renew_confirmed(lease_id) for lease_id in lease_ids]
 
-    async def _renew_confirmed(self, lease_id: int) -> int:
+    def _renew_confirmed(self, lease_id: int) -> int:
         try:
-            while self._lessor.is_checkpointed(lease_id):
-                # Or the next leader would give it the time that was left before this renewal.
-                request = LeaseCheckpointRequest(checkpoints=[LeaseCheckpoint(ID=lease_id)])
-                await self._propose(CommandKind.LEASE_CHECKPOINT, request)
-                await self._read()
             return self._lessor.renew(lease_id, self._clock())
         except LeaseNotFound:
             return 0
@@ -154,9 +155,7 @@ class LeaseService:
 
     async def _on_renew(self, payload: bytes) -> bytes:
         lease_ids = [lease_id for (lease_id,) in _NUMBER.iter_unpack(payload)]
-        await self._read()  # once for all of them
-        ttls = [await self._renew_confirmed(lease_id) for lease_id in lease_ids]
-        return b"".join(map(_NUMBER.pack, ttls))
+        return b"".join(map(_NUMBER.pack, await self._renew_here(lease_ids)))
 
     async def _on_time_to_live(self, payload: bytes) -> bytes:
         # A follower may have applied, and answered for, what its leader has only committed.
