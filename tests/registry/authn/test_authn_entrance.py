@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tianlu_registry.authn.guarded_methods import (
 )
 from tianlu_registry.authn.guarded_store import GuardedStore
 from tianlu_registry.engine.cluster import Cluster
+from tianlu_registry.engine.embedded import EmbeddedNode
 from tianlu_registry.engine.embedded_auth import EmbeddedAuth
 from tianlu_registry.engine.store import Store
 from tianlu_registry.errors import (
@@ -42,9 +44,17 @@ from tianlu_registry.mvcc.types import WatchBatch, WatchSpec
 
 
 @pytest.fixture
-async def entrance(tmp_path: Path) -> AsyncIterator[Entrance]:
-    async with guarded(tmp_path) as made:
+async def node(tmp_path: Path) -> AsyncIterator[EmbeddedNode]:
+    async with running(small(tmp_path)) as made:
         yield made
+
+
+@pytest.fixture
+async def entrance(node: EmbeddedNode) -> AsyncIterator[Entrance]:
+    made = entrance_of(node)
+    await furnish(made)
+    yield made
+    made.close()
 
 
 class Sink:
@@ -349,6 +359,57 @@ async def test_a_stream_of_keys_ends_when_users_change(entrance: Entrance) -> No
         )
     with calling(ann), pytest.raises(AuthOldRevision):
         await anext(pieces)
+
+
+class Overtaken:
+    """A store whose every answer is overtaken by something."""
+
+    def __init__(self, store: Store, overtaking: Callable[[], Awaitable[object]]) -> None:
+        self._store = store
+        self._overtaking = overtaking
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[object]]:
+        async def overtaken(*arguments: object) -> object:
+            answer = await getattr(self._store, name)(*arguments)
+            await self._overtaking()
+            return answer
+
+        return overtaken
+
+    async def range_stream(self, request: pb.RangeRequest) -> AsyncIterator[pb.RangeResponse]:
+        async for piece in self._store.range_stream(request):
+            await self._overtaking()
+            yield piece
+
+
+_RANGE = pb.RangeRequest(key=b"r/a")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda store: store.range(_RANGE),
+        lambda store: store.range_encoded(_RANGE),
+        lambda store: anext(store.range_stream(_RANGE)),
+        lambda store: store.txn(pb.TxnRequest(success=[pb.RequestOp(request_range=_RANGE)])),
+        lambda store: store.lease_time_to_live(pb.LeaseTimeToLiveRequest(ID=1, keys=True)),
+        lambda store: store.lease_leases(),
+    ],
+)
+async def test_what_is_read_while_authentication_is_switched_on_is_kept_back(
+    entrance: Entrance, node: EmbeddedNode, read: Callable[[Store], Awaitable[object]]
+) -> None:
+    """Nobody was asked before, and who would not be answered now must not be."""
+    engine, switch = EmbeddedAuth(node.node), AuthCommand
+
+    async def switched(kind: AuthCommand, request: Any) -> None:
+        await engine.change_auth(kind, request, Claim(ROOT, engine.auth.revision))
+
+    on = partial(switched, switch.ENABLE, pb.AuthEnableRequest())
+    overtaken = GuardedStore(Overtaken(node.store, on), engine, entrance.guard)  # type: ignore[arg-type]
+    await switched(switch.DISABLE, pb.AuthDisableRequest())
+    with pytest.raises(AuthOldRevision):
+        await read(overtaken)
 
 
 async def test_methods_without_a_rule_are_roots(entrance: Entrance) -> None:

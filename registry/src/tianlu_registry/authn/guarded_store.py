@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from functools import partial
+from typing import TypeVar
 
 from tianlu._proto.etcd.rpc_pb2 import (
     CompactionRequest,
@@ -35,12 +36,14 @@ from tianlu._proto.etcd.rpc_pb2 import (
 )
 from tianlu_registry.auth import Claim
 from tianlu_registry.auth.permissions import Access
-from tianlu_registry.authn.guard import Check, Guard
+from tianlu_registry.authn.guard import NOBODY, Check, Guard
 from tianlu_registry.engine.auth import AuthEngine
 from tianlu_registry.engine.store import Store, StoreStatus
 from tianlu_registry.errors import PermissionDenied
 from tianlu_registry.mvcc import is_read_only
 from tianlu_registry.mvcc.types import Watcher, WatchSink, WatchSpec
+
+ResponseT = TypeVar("ResponseT")
 
 
 class GuardedStore:
@@ -66,7 +69,7 @@ class GuardedStore:
 
     async def range(self, request: RangeRequest) -> RangeResponse:
         if not self._guard.enabled:
-            return await self._store.range(request)
+            return self._still_off(await self._store.range(request))
         claim = await self._guard.require(partial(self._checker.range, request=request))
         response = await self._store.range(request)
         self._guard.still_holds(claim)
@@ -74,20 +77,19 @@ class GuardedStore:
 
     async def range_encoded(self, request: RangeRequest) -> bytes:
         if not self._guard.enabled:
-            return await self._store.range_encoded(request)
+            return self._still_off(await self._store.range_encoded(request))
         claim = await self._guard.require(partial(self._checker.range, request=request))
         encoded = await self._store.range_encoded(request)
         self._guard.still_holds(claim)
         return encoded
 
     async def range_stream(self, request: RangeRequest) -> AsyncGenerator[RangeResponse, None]:
-        claim = None
+        claim = NOBODY
         if self._guard.enabled:
             claim = await self._guard.require(partial(self._checker.range, request=request))
         async with aclosing(self._store.range_stream(request)) as found:
             async for piece in found:
-                if claim is not None:
-                    self._guard.still_holds(claim)
+                self._guard.still_holds(claim)
                 yield piece
 
     async def put(self, request: PutRequest) -> PutResponse:
@@ -104,7 +106,8 @@ class GuardedStore:
 
     async def txn(self, request: TxnRequest) -> TxnResponse:
         if not self._guard.enabled:
-            return await self._store.txn(request)
+            answer = await self._store.txn(request)
+            return self._still_off(answer) if is_read_only(request) else answer
         claim = await self._guard.require(partial(self._checker.txn, request=request))
         if not is_read_only(request):
             return await self._engine.claiming(claim).txn(request)
@@ -184,7 +187,7 @@ class GuardedStore:
 
     async def lease_time_to_live(self, request: LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse:
         if not self._guard.enabled:
-            return await self._store.lease_time_to_live(request)
+            return self._still_off(await self._store.lease_time_to_live(request))
         if not request.keys:
             await self._guard.require(self._checker.anybody)
             return await self._store.lease_time_to_live(request)
@@ -198,7 +201,7 @@ class GuardedStore:
 
     async def lease_leases(self) -> LeaseLeasesResponse:
         if not self._guard.enabled:
-            return await self._store.lease_leases()
+            return self._still_off(await self._store.lease_leases())
         claim = await self._guard.require(self._checker.anybody)
         response = await self._store.lease_leases()
         self._guard.still_holds(claim)
@@ -214,6 +217,15 @@ class GuardedStore:
         if self._guard.enabled:
             self._guard.require_now(self._checker.anybody)
         return self._store.status()
+
+    def _still_off(self, response: ResponseT) -> ResponseT:
+        """Return what was read while nobody was asked.
+
+        Raises:
+            AuthOldRevision: authentication was switched on meanwhile.
+        """
+        self._guard.still_holds(NOBODY)
+        return response
 
     async def _claiming(self, check: Check) -> Store:
         """Return the store for a write that a check lets pass. The check is repeated where the
