@@ -15,11 +15,17 @@ import grpc
 import httpx
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from registry.registry_process import RegistryProcess
 
 from tianlu._proto.etcd.rpc_pb2 import PutRequest, PutResponse
 from tianlu_registry.server.cipher_suites import SUITES, openssl_suites
-from tianlu_registry.server.client_tls import ClientTls
+from tianlu_registry.server.client_tls import ClientTls, SecretFiles
 from tianlu_registry.server.errors import CannotStart
 from tianlu_registry.server.relay import CLIENT_HEADER, SECRET_HEADER, TlsRelay
 
@@ -167,6 +173,10 @@ def test_certificates_are_replaced_without_a_restart(tmp_path: Path) -> None:
         process.start()
         url = f"{process.url}/health"
         assert httpx.get(url, verify=context(old, None)).status_code == httpx.codes.OK
+        # Notes beside the PEM blocks are nobody's business.
+        cert.write_bytes("f\u00fcr uns\n".encode("latin-1") + cert.read_bytes())
+        _until(lambda: process.log.count("client_tls.files_reloaded") == 1)
+        assert httpx.get(url, verify=context(old, None)).status_code == httpx.codes.OK
         key.write_text("half a key")
         _until(lambda: "client_tls.files_kept" in process.log)
         assert httpx.get(url, verify=context(old, None)).status_code == httpx.codes.OK
@@ -176,6 +186,32 @@ def test_certificates_are_replaced_without_a_restart(tmp_path: Path) -> None:
         assert not _answers(url, context(old, None))
     finally:
         process.kill()
+
+
+def test_a_new_certificate_that_cannot_be_passed_on_is_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority, directory = Authority(tmp_path), _made(tmp_path / "secrets")
+    cert, key = authority.issue("server", "127.0.0.1")
+    files = SecretFiles(ClientTls(cert_file=str(cert), key_file=str(key)), directory)
+    before = files.certificate.read_bytes()
+    authority.issue("server", "127.0.0.1")
+    hindrance = _made(files.certificate.with_suffix(".tmp"))
+    files.refresh()
+    assert "client_tls.files_kept" in caplog.text
+    assert files.certificate.read_bytes() == before
+    hindrance.rmdir()
+    files.refresh()
+    assert files.certificate.read_bytes() != before
+
+
+def test_an_encrypted_key_is_refused_and_nobody_asked(tmp_path: Path) -> None:
+    cert, key = Authority(tmp_path).issue("server", "127.0.0.1")
+    private = load_pem_private_key(key.read_bytes(), None)
+    encryption = BestAvailableEncryption(b"secret")
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
+    tls = ClientTls(cert_file=str(cert), key_file=str(key))
+    assert tls.problem() == f"--key-file: {key}: is encrypted; give a key without a password"
 
 
 def _made(directory: Path) -> Path:

@@ -10,6 +10,7 @@ Source: Envoy documentation, "Secret discovery service", "x-forwarded-client-cer
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import json
 import logging
@@ -88,7 +89,10 @@ class ClientTls:
         """Return what is wrong with the files as they are now; empty for nothing."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
-            context.load_cert_chain(self.cert_file, self.key_file)
+            # Without this OpenSSL asks for an encrypted key's password on the terminal, and waits.
+            context.load_cert_chain(self.cert_file, self.key_file, password=_no_password)
+        except _Encrypted:
+            return f"--key-file: {self.key_file}: is encrypted; give a key without a password"
         except (OSError, ssl.SSLError) as error:
             return f"--cert-file, --key-file: {self.cert_file}, {self.key_file}: {_why(error)}"
         for flag, path in (
@@ -136,12 +140,17 @@ class SecretFiles:
             return
         if stamp == self._stamp:
             return
-        self._stamp = stamp
         problem = self._tls.problem()
         if problem:
+            self._stamp = stamp
             _log.error("client_tls.files_kept reason=%r", problem)
             return
-        self._write()
+        try:
+            self._write()
+        except OSError as error:  # no space, or a file is away by now: the next look tries again
+            _log.error("client_tls.files_kept reason=%r", _why(error))
+            return
+        self._stamp = stamp
         _log.info("client_tls.files_reloaded")
 
     def _write(self) -> None:
@@ -214,7 +223,8 @@ def _secret_config(name: str, path: Path) -> dict[str, Any]:
 
 
 def _inline(path: str) -> dict[str, str]:
-    return {"inline_string": Path(path).read_text()}
+    # Bytes: what people write beside the PEM blocks may be in any encoding.
+    return {"inline_bytes": base64.b64encode(Path(path).read_bytes()).decode()}
 
 
 def _replace(path: Path, name: str, secret: dict[str, Any]) -> None:
@@ -225,6 +235,14 @@ def _replace(path: Path, name: str, secret: dict[str, Any]) -> None:
     with os.fdopen(descriptor, "w") as file:
         json.dump({"resources": [resource]}, file)
     temporary.replace(path)
+
+
+class _Encrypted(Exception):
+    """A key has a password, which nobody is asked for."""
+
+
+def _no_password() -> str:
+    raise _Encrypted
 
 
 def _wrong(flag: str, problem: str) -> CannotStart:
