@@ -140,6 +140,8 @@ def test_a_file_is_read_as_a_command_line(tmp_path: Path) -> None:
         ("name: {a: b}", "name: must be a text"),
         ("- name", "must be a mapping"),
         ("a: [", "line 1: is neither YAML nor JSON"),
+        ("name: 2020-13-45", "is neither YAML nor JSON"),
+        ("[" * 5_000, "is neither YAML nor JSON"),
         ("peer-transport-security: 1", "peer-transport-security: must be a mapping"),
         ("client-transport-security: {cert: a}", "client-transport-security.cert: is none of"),
         ("name: !!python/object/apply:os.getpid []", "line 1: is neither YAML nor JSON"),

@@ -38,6 +38,23 @@ def test_it_names_the_hosts_and_lasts_as_long_as_asked(tmp_path: Path) -> None:
     assert (certificate.not_valid_after_utc - datetime.now(UTC)).days in (1094, 1095)
 
 
+@pytest.mark.parametrize(
+    "host", ["2001:db8:0:0:0:0:0:1", "fe80::1%lo", "b\u00fccher.example", "a_b"]
+)
+def test_however_a_host_is_written_its_certificate_is_used_again(tmp_path: Path, host: str) -> None:
+    made = SelfSigned(tmp_path)
+    made.provide([host], 1)
+    first = made.cert_file.read_bytes()
+    made.provide([host], 1)
+    assert made.cert_file.read_bytes() == first
+
+
+def test_a_host_that_no_certificate_can_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CannotStart, match="is no host name") as refused:
+        SelfSigned(tmp_path).provide(["\u00fc" * 64], 1)
+    assert refused.value.exit_code == EXIT_USAGE
+
+
 def test_another_host_makes_a_new_one(tmp_path: Path) -> None:
     made = SelfSigned(tmp_path)
     made.provide(["10.0.0.1"], 1)

@@ -61,7 +61,7 @@ def _load(path: Path) -> Mapping[Any, Any]:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
         raise _wrong(path, f"cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date of month 13, for one
         where = getattr(error, "problem_mark", None)
         line = f"line {where.line + 1}: " if where else ""
         raise _wrong(path, f"{line}is neither YAML nor JSON") from error

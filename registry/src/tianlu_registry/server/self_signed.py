@@ -33,7 +33,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tianlu_registry.server.errors import EXIT_CANNOT_CREATE, CannotStart
+from tianlu_registry.server.errors import EXIT_CANNOT_CREATE, EXIT_USAGE, CannotStart
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class SelfSigned:
             years: how long a new one is valid, from 1 to 100.
 
         Raises:
-            CannotStart: the files cannot be written.
+            CannotStart: the files cannot be written, or no certificate can be for one of the hosts.
         """
         wanted = _with_loopback(hosts)
         if self._is_good(wanted, datetime.now(UTC)):
@@ -132,7 +132,28 @@ def _certificate(
 
 
 def _with_loopback(hosts: Iterable[str]) -> frozenset[str]:
-    return frozenset(hosts) | frozenset(_LOOPBACK)
+    return frozenset(map(_canonical, hosts)) | frozenset(_LOOPBACK)
+
+
+def _canonical(host: str) -> str:
+    """Return a host as `_hosts_of` finds it in a certificate.
+
+    Raises:
+        CannotStart: it is neither an address nor a name that a certificate can be for.
+    """
+    try:
+        # Which of this machine's networks an address is of means nothing to another's.
+        return str(ipaddress.ip_address(host.partition("%")[0]))
+    except ValueError:
+        pass
+    try:
+        return host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError as error:
+        raise CannotStart(
+            f"--listen-client-urls, --advertise-client-urls, or those for peers: {host!r} is no "
+            "host name; a certificate cannot be made for it",
+            EXIT_USAGE,
+        ) from error
 
 
 def _general_name(host: str) -> x509.GeneralName:
