@@ -9,6 +9,7 @@ import pytest
 from registry.registry_process import RegistryProcess
 
 from tianlu import AsyncClient
+from tianlu._credentials import Credentials
 from tianlu_standalone.datadir import DataDir, StartError
 from tianlu_standalone.users import USERS, Users, switch_off, switch_on
 
@@ -51,6 +52,14 @@ def test_passwords_are_for_their_owner_and_stay(users: Users) -> None:
     flags = users.flags("mesher")
     assert flags[:3] == ("--registry-user", "mesher", "--registry-password-file")
     assert not any(secret.strip() in " ".join(flags) for secret in made.values())
+
+
+def test_a_password_is_the_first_line_as_for_everybody(users: Users) -> None:
+    users.write()
+    file = users.password_file("root")
+    file.write_text(" with spaces \r\na note\n")
+    access = Credentials(user="root", password_file=file)
+    assert users.password("root") == access.read_password() == " with spaces "
 
 
 def test_it_stays_as_it_was_unless_it_is_asked_for(tmp_path: Path) -> None:

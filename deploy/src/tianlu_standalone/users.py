@@ -79,6 +79,10 @@ class Users:
     def password_file(self, user: str) -> Path:
         return self.directory / f"{user}.password"
 
+    def password(self, user: str) -> str:
+        """Return a user's password: the file's first line, as all parts read it."""
+        return self.password_file(user).read_text().partition("\n")[0].removesuffix("\r")
+
     def flags(self, user: str) -> tuple[str, ...]:
         """Return what tells a part who it is; nothing while authentication is off."""
         if not self.wanted:
@@ -181,7 +185,7 @@ async def _make_users(users: Users, client: AsyncClient, registry: str, *, check
     """
     there = set(await client.auth.users())
     for user, role in USERS.items():
-        password = users.password_file(user).read_text().strip()
+        password = users.password(user)
         if user not in there:
             await client.auth.add_user(user, password)
         elif not checked or not await _logs_in(users, registry, user):
