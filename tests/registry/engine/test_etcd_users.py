@@ -19,6 +19,7 @@ from tianlu._proto.etcd.auth_pb2 import Permission
 from tianlu_registry.auth.permissions import Access
 from tianlu_registry.authn.guarded_methods import may_change_catalog, may_read_catalog
 from tianlu_registry.authn.underlying_guard import UnderlyingGuard
+from tianlu_registry.engine import etcd_callers
 from tianlu_registry.engine.etcd_config import EtcdConfig
 from tianlu_registry.engine.etcd_engine import EtcdEngine, running_on_etcd
 from tianlu_registry.errors import (
@@ -270,3 +271,23 @@ async def test_tokens_with_which_nobody_watches_cost_no_stream(node: Node) -> No
         watcher.cancel()
     assert len(callers._streams) == 1
     await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("turns", [1, 5])  # its stream has begun to run, or not
+async def test_a_renewal_whose_stream_gives_way_to_another_tokens_leaves_none_open(
+    node: Node, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    monkeypatch.setattr(etcd_callers, "KEEP_ALIVES_MAX", 1)
+    callers = node.engine.callers
+    lease_id = (await callers.lease_grant(pb.LeaseGrantRequest(TTL=60))).ID
+    renewals = []
+    for node.token in ("first", "second"):
+        renewals.append(asyncio.create_task(callers.lease_keep_alive(lease_id)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    assert [answer.TTL for answer in await asyncio.gather(*renewals)] == [60, 60]
+
+    def streams() -> int:
+        return sum(task.get_name() == "etcd-keep-alive" for task in asyncio.all_tasks())
+
+    await until(lambda: streams() == 1)

@@ -129,7 +129,7 @@ class EtcdStore(EtcdRequests):
         return self._watches.watch(spec, sink)
 
     async def lease_keep_alive(self, lease_id: int) -> LeaseKeepAliveResponse:
-        response = await renew(self.calls, self._keep_alive, lease_id)
+        response = await renew(self.calls, lambda: self._keep_alive, lease_id)
         self.note(response)
         return response
 

@@ -83,7 +83,8 @@ class CallersEtcdStore(EtcdRequests):
         return found[0].watch(spec, sink)
 
     async def lease_keep_alive(self, lease_id: int) -> LeaseKeepAliveResponse:
-        response = await renew(self.calls, self._keep_alive_of(self._caller.checked()), lease_id)
+        token = self._caller.checked()
+        response = await renew(self.calls, lambda: self._keep_alive_of(token), lease_id)
         self.note(response)
         return response
 

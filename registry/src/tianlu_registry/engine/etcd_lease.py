@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 
 import grpc
 import grpc.aio
@@ -115,9 +116,12 @@ class EtcdKeepAlive:
 
 
 async def renew(
-    calls: EtcdCalls, keep_alive: EtcdKeepAlive, lease_id: int
+    calls: EtcdCalls, keep_alive: Callable[[], EtcdKeepAlive], lease_id: int
 ) -> LeaseKeepAliveResponse:
     """Renew, at the next member while the one in use cannot answer and time is left.
+
+    Args:
+        keep_alive: by what; asked for every try, because it may have been closed for another's.
 
     Raises:
         Unavailable: none answered in time.
@@ -127,7 +131,7 @@ async def renew(
         endpoint = calls.channels.endpoint
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                return await keep_alive.renew(lease_id)
+                return await keep_alive().renew(lease_id)
         except TimeoutError as late:
             raise Unavailable("etcd did not answer a lease renewal in time") from late
         except Unavailable:
