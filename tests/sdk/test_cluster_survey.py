@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from tianlu._cluster.model import Answer, Member, NodeStatus, Survey, find_member
-from tianlu._cluster.survey import arrange, client_endpoints, known_members
+from tianlu._cluster.node import Nodes
+from tianlu._cluster.survey import arrange, client_endpoints, known_members, survey
+from tianlu._endpoint import Endpoint, parse_endpoints
 from tianlu._errors import InvalidInput, NotFound, Unavailable
+from tianlu._proto.etcd import rpc_pb2 as etcd
 
 
 def member(id_: str, name: str, *urls: str) -> Member:
@@ -75,6 +80,35 @@ def test_the_list_of_who_has_applied_most_counts() -> None:
 def test_urls_that_cannot_be_read_are_left_out() -> None:
     odd = member("d", "odd", "http://", "https://10.0.0.4:2379", "tcp://x")
     assert [str(one) for one in client_endpoints(odd)] == ["https://10.0.0.4:2379"]
+
+
+class Asked:
+    """Nodes of which each answers as the member "one", and tells where it is to be found."""
+
+    def __init__(self, *urls: str) -> None:
+        self._urls = urls
+        self.endpoints: set[str] = set()
+
+    async def call(self, endpoint: Endpoint, method: object, request: object) -> object:
+        self.endpoints.add(str(endpoint))
+        if isinstance(request, etcd.StatusRequest):
+            return etcd.StatusResponse(header=etcd.ResponseHeader(member_id=10))
+        return etcd.MemberListResponse(members=[etcd.Member(ID=10, clientURLs=self._urls)])
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ("https://a:1", {"https://a:1", "https://b:2"}),
+        ("https://a:1,c:3", {"https://a:1", "c:3", "https://b:2", "127.0.0.1:2379"}),
+        ("c:3", {"c:3", "https://b:2", "127.0.0.1:2379"}),
+    ],
+)
+async def test_who_comes_with_tls_asks_nobody_without(given: str, asked: set[str]) -> None:
+    """A question brings a token along, and to who refuses that, the password."""
+    nodes = Asked("http://127.0.0.1:2379", "https://b:2")
+    await survey(cast("Nodes", nodes), parse_endpoints(given))
+    assert nodes.endpoints == asked
 
 
 def test_members_are_found_by_name_and_id() -> None:

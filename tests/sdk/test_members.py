@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
+from typing import cast
 
+import pytest
 from fake_node import nodes
 
 import tianlu
+from tianlu._channel import Connection
+from tianlu._endpoint import Endpoint, parse_endpoints
 from tianlu._members import MemberLearner
 from tianlu._proto.etcd import rpc_pb2 as etcd
 from tianlu._rpc import MEMBER_LIST
@@ -68,6 +72,40 @@ async def test_a_member_that_is_gone_is_forgotten():
             cluster.members.clear()
             await learner.learn_once()
             assert client.status().endpoints == (first.endpoint,)
+
+
+class Announced:
+    """A connection at which every member is who it should be."""
+
+    def __init__(self, given: str, *urls: str) -> None:
+        self.endpoints = parse_endpoints(given)
+        self.learnt: list[str] = []
+        header = etcd.ResponseHeader(cluster_id=CLUSTER, member_id=1)
+        members = [etcd.Member(ID=1, clientURLs=urls)]
+        self._answer = etcd.MemberListResponse(header=header, members=members)
+
+    async def call(self, *_: object) -> etcd.MemberListResponse:
+        return self._answer
+
+    ask = call
+
+    async def learn(self, endpoints: Iterable[Endpoint]) -> None:
+        self.learnt = [str(endpoint) for endpoint in endpoints]
+
+
+@pytest.mark.parametrize(
+    ("given", "learnt"),
+    [
+        ("https://a:1", ["https://b:2"]),
+        ("https://a:1,c:3", ["127.0.0.1:2379", "https://b:2"]),
+        ("c:3", ["127.0.0.1:2379", "https://b:2"]),
+    ],
+)
+async def test_who_was_given_tls_alone_learns_nothing_else(given: str, learnt: list[str]):
+    """Whoever listens at 127.0.0.1:2379 of this machine would be told the password."""
+    connection = Announced(given, "http://127.0.0.1:2379", "https://b:2")
+    await MemberLearner(cast("Connection", connection)).learn_once()
+    assert connection.learnt == learnt
 
 
 async def _use(client: tianlu.AsyncClient) -> None:

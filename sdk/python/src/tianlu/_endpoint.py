@@ -51,6 +51,15 @@ def parse_endpoints(endpoints: str | Iterable[str] | None) -> tuple[Endpoint, ..
     return tuple(dict.fromkeys(parsed))
 
 
+def as_protected(announced: Iterable[Endpoint], given: Iterable[Endpoint]) -> list[Endpoint]:
+    """Return the endpoints among those that members announce that may be told what those that a
+    person gave are told: if all of these speak TLS, only others that do. Otherwise a password would
+    go without TLS to whoever listens at "http://127.0.0.1:2379" of this machine.
+    """
+    only_tls = all(endpoint.tls for endpoint in given)
+    return [endpoint for endpoint in announced if endpoint.tls or not only_tls]
+
+
 def _parse(text: str, field: str) -> Endpoint:
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")

@@ -2,7 +2,8 @@
 
 Members tell each other at which client URLs they serve, and MemberList tells clients. A URL is
 used only if the very member that it belongs to answers there: "http://127.0.0.1:2379" said by a
-node on another host leads to somebody else, or to nobody, from here.
+node on another host leads to somebody else, or to nobody, from here. A client that was given TLS
+endpoints alone learns no others.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tianlu._channel import Connection
-from tianlu._endpoint import Endpoint, parse_endpoints
+from tianlu._endpoint import Endpoint, as_protected, parse_endpoints
 from tianlu._errors import InvalidInput, TianluError
 from tianlu._proto.etcd import rpc_pb2 as etcd
 from tianlu._retry import Jittered, Wait, draw
@@ -45,6 +46,7 @@ class MemberLearner:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._given = connection.endpoints
         self._proven: dict[Endpoint, int] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -74,7 +76,8 @@ class MemberLearner:
             TianluError: no endpoint told the members.
         """
         told = await self._connection.call(MEMBER_LIST, etcd.MemberListRequest())
-        named = dict(list(_named(told))[:ENDPOINTS_MAX])
+        found = dict(_named(told))
+        named = {one: found[one] for one in as_protected(found, self._given)[:ENDPOINTS_MAX]}
         fresh = [one for one in named if self._proven.get(one) != named[one]]
         answers = await asyncio.gather(*(self._is_member(one, named[one], told) for one in fresh))
         self._proven = {one: member for one, member in self._proven.items() if one in named}

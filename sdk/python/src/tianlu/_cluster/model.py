@@ -99,7 +99,8 @@ class MemberView:
     """A member together with the best answer that it gave.
 
     Attributes:
-        answer: None for a member with no client URL, which nobody can ask.
+        answer: None for a member that was not asked: it has no client URL, or none with TLS for
+            someone who came with that.
     """
 
     member: Member
@@ -114,7 +115,10 @@ class MemberView:
     def trouble(self) -> str:
         """Why it was not reached, or what it reports as wrong; empty if nothing."""
         if self.answer is None:
-            return "not asked: no client URL known" if self.member.started else "never started"
+            if not self.member.started:
+                return "never started"
+            known = self.member.client_urls
+            return f"not asked: no client URL {'with TLS' if known else 'known'}"
         if self.answer.status is None:
             return self.answer.reason
         alarms = self.answer.status.alarms

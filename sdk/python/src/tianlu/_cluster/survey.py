@@ -18,7 +18,7 @@ from tianlu._cluster.model import (
     status_of,
 )
 from tianlu._cluster.node import MEMBER_LIST, STATUS, Nodes
-from tianlu._endpoint import Endpoint, parse_endpoints
+from tianlu._endpoint import Endpoint, as_protected, parse_endpoints
 from tianlu._errors import InvalidInput, TianluError
 from tianlu._proto.etcd import rpc_pb2 as etcd
 
@@ -27,7 +27,8 @@ async def survey(nodes: Nodes, endpoints: Sequence[Endpoint]) -> Survey:
     """Ask the endpoints, then every member where it tells clients to connect.
 
     A member that cannot be reached there may still have answered at an endpoint. That one may be a
-    proxy that gives each call to another member, so it is the second choice.
+    proxy that gives each call to another member, so it is the second choice. Who comes with TLS
+    endpoints alone asks nobody without TLS.
     """
     answers = list(await asyncio.gather(*(ask(nodes, endpoint) for endpoint in endpoints)))
     further = [
@@ -36,7 +37,8 @@ async def survey(nodes: Nodes, endpoints: Sequence[Endpoint]) -> Survey:
         for endpoint in client_endpoints(member)
         if endpoint not in endpoints
     ]
-    answers += await asyncio.gather(*(ask(nodes, one) for one in dict.fromkeys(further)))
+    asked = as_protected(dict.fromkeys(further), endpoints)
+    answers += await asyncio.gather(*(ask(nodes, one) for one in asked))
     return arrange(known_members(answers), answers)
 
 
