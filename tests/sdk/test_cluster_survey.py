@@ -47,7 +47,7 @@ def test_a_members_own_url_is_the_first_choice() -> None:
 def test_a_member_may_be_reached_through_a_proxy_alone() -> None:
     found = arrange((A, B), [answer("proxy:80", "a"), silence("10.0.0.1:2379")])
     assert endpoints_of(found) == ["proxy:80", None]
-    assert found.members[1].trouble == "not asked: no client URL known"
+    assert found.members[1].trouble == "not asked: no client URL with TLS"
 
 
 def test_who_answers_counts_and_not_where() -> None:
