@@ -20,7 +20,7 @@ from e2e.writer import AcknowledgedWriter
 
 import tianlu
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -296,10 +296,10 @@ class RefusedUnderneath(InputError):
     """The etcd cluster that this node stands on refused, in words that are not ours.
 
     Args:
-        code: gRPC's number for it.
+        code: gRPC's number for it; UNKNOWN if not given.
     """
 
-    def __init__(self, message: str, code: int) -> None:
+    def __init__(self, message: str | None = None, code: int = 2) -> None:
         super().__init__(message)
         self.code = code
 

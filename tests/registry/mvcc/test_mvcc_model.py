@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -118,7 +119,11 @@ class StoreAgainstOracle(RuleBasedStateMachine):
         self.oracle = Oracle(set(LEASES))
 
     def _agree(self, ours: Callable[[], Any], theirs: Callable[[], Any]) -> None:
-        """Both answer alike, and changes are exactly what differs from the state before."""
+        """Both answer alike, and changes are what differs from the state before.
+
+        But for a key that one transaction changes twice: siblings within it may put and delete the
+        same, as in etcd (server/etcdserver/api/v3rpc/key.go `checkIntervals`).
+        """
         before = self.store.revision
         result = outcome(ours)
         changes = ()
@@ -126,9 +131,10 @@ class StoreAgainstOracle(RuleBasedStateMachine):
             result, changes = result
         assert result == outcome(theirs)
         assert self.store.revision == self.oracle.revision == before + (1 if changes else 0)
-        changed = {change.key for change in changes}
+        changed = Counter(change.key for change in changes)
         old, new = (self.oracle.states[at] for at in (before, self.oracle.revision))
-        assert {key for key in old | new if old.get(key) != new.get(key)} == changed
+        differs = {key for key in old | new if old.get(key) != new.get(key)}
+        assert differs == {key for key in changed if key in differs or changed[key] == 1}
         assert len(changed) == len(changes)
 
     @rule(request=puts)
@@ -215,5 +221,5 @@ class StoreAgainstOracle(RuleBasedStateMachine):
         assert all(int.from_bytes(key, "big") >> 32 == self.oracle.revision for key in tombstones)
 
 
-TestStoreAgainstOracle = pytest.mark.timeout(60)(StoreAgainstOracle.TestCase)
+TestStoreAgainstOracle = pytest.mark.timeout(300)(StoreAgainstOracle.TestCase)
 TestStoreAgainstOracle.settings = settings(max_examples=120, stateful_step_count=25, deadline=None)

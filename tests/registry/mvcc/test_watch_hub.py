@@ -12,6 +12,7 @@ from tianlu._proto.etcd.rpc_pb2 import PutRequest
 from tianlu_registry.errors import Compacted, EmptyWatchRange, InvariantBroken, Stopped
 from tianlu_registry.mvcc import WatchBatch, WatchHub, WatchSpec
 from tianlu_registry.mvcc.watch import GATHERED_BYTES_MAX, HISTORY_BYTES_MAX
+from tianlu_registry.mvcc.watch_groups import PREVIOUS_BYTES_MAX
 
 
 class Sink:
@@ -196,6 +197,36 @@ def test_history_of_large_values_comes_in_several_batches() -> None:
         pass
     assert [len(batch.events) for batch in sink.batches] == [2, 2, 1]
     assert sink.values == values
+    assert watcher.synced_revision == watched.store.revision
+
+
+@pytest.mark.parametrize("lags", [True, False])
+def test_large_values_before_changes_come_in_several_batches(lags: bool) -> None:
+    watched = Watched()
+    keys = [b"%d" % number for number in range(6)]
+    for key in keys:
+        watched.put(key, key * (PREVIOUS_BYTES_MAX // 2))
+    plain, previous = Sink(), Sink()
+    start = watched.store.revision + 1
+    previous.accepts = not lags
+    watched.hub.watch(WatchSpec(b"0", b"9"), plain)
+    watcher = watched.hub.watch(WatchSpec(b"0", b"9", prev_kv=True), previous)
+    watched.hub.gather()
+    for key in keys[:4]:
+        watched.hub.publish(watched.store.revision + 1, watched.store.delete_keys([key]))
+    watched.hub.publish(watched.store.revision + 1, watched.store.delete_keys(keys[4:]))
+    watched.hub.deliver()
+    previous.accepts = True
+    watcher.resume()
+    while watched.hub.catch_up(100):
+        pass
+    for sink in (plain, previous):
+        events = [event for batch in sink.batches for event in batch.events]
+        assert [event.kv.key for event in events] == keys
+    assert [event.prev_kv.value[:1] for event in events] == keys
+    counts = [len(batch.events) for batch in previous.batches]
+    assert counts == [2, 2, 2]
+    assert [batch.revision for batch in previous.batches] == [start + 1, start + 3, start + 4]
     assert watcher.synced_revision == watched.store.revision
 
 

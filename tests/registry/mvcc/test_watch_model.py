@@ -229,5 +229,5 @@ class WatchesAgainstLog(RuleBasedStateMachine):
         self.delivered_what_it_says()
 
 
-TestWatchesAgainstLog = pytest.mark.timeout(60)(WatchesAgainstLog.TestCase)
+TestWatchesAgainstLog = pytest.mark.timeout(300)(WatchesAgainstLog.TestCase)
 TestWatchesAgainstLog.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
