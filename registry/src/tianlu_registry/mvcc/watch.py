@@ -29,6 +29,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Final
 
+from tianlu._proto.etcd.kv_pb2 import Event
 from tianlu_registry.errors import Compacted, EmptyWatchRange, InvariantBroken
 from tianlu_registry.mvcc.revision import MAIN_SHIFT, Change
 from tianlu_registry.mvcc.types import (
@@ -38,7 +39,7 @@ from tianlu_registry.mvcc.types import (
     WatchSink,
     WatchSpec,
 )
-from tianlu_registry.mvcc.watch_groups import Batches, History, Membership, Wish
+from tianlu_registry.mvcc.watch_groups import Batches, Group, History, Membership, Wish
 
 GATHERED_BYTES_MAX: Final = 256 * 1024
 """What is gathered is delivered when its records are larger than that: clients refuse messages of
@@ -170,8 +171,17 @@ class WatchHub:
         if not self._gathered:
             return
         changes, self._gathered, self._gathered_bytes = self._gathered, [], 0
-        first, through = changes[0].packed >> MAIN_SHIFT, self.revision
-        found = self._synced.events_of(changes, self._history)
+        while changes:
+            found, count = self._synced.events_of(changes, self._history)
+            is_cut = count < len(changes)
+            through = changes[count - 1].packed >> MAIN_SHIFT if is_cut else self.revision
+            self._deliver_synced(found, changes[0].packed >> MAIN_SHIFT, through)
+            changes = changes[count:] if is_cut else []
+
+    def _deliver_synced(
+        self, found: dict[Group[_HubWatcher], list[tuple[int, Event]]], first: int, through: int
+    ) -> None:
+        """Deliver the events of the revisions from `first` to `through`."""
         batches = Batches(through, found)
         for group in found:
             for watcher in tuple(group.members):
@@ -201,7 +211,10 @@ class WatchHub:
         changes, through = self._history.changes_since(
             start, self.revision, events_max, HISTORY_BYTES_MAX
         )
-        batches = Batches(through, self._lagging.events_of(changes, self._history))
+        found, count = self._lagging.events_of(changes, self._history)
+        if count < len(changes):
+            through = changes[count - 1].packed >> MAIN_SHIFT
+        batches = Batches(through, found)
         for watcher in lagging:
             if watcher.state is _State.LAGGING and watcher.next_revision <= through:
                 self._bring_through(watcher, through, batches)

@@ -6,14 +6,17 @@ watcher, which nothing here looks into.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from tianlu._proto.etcd.kv_pb2 import Event
 from tianlu_registry.mvcc.record import event_of
 from tianlu_registry.mvcc.revision import MAIN_SHIFT, TOMBSTONE, Change
 from tianlu_registry.mvcc.types import WatchBatch
 from tianlu_registry.mvcc.watch_index import RangeIndex
+
+PREVIOUS_BYTES_MAX: Final = 1024 * 1024
+"""Values before changes that one delivery carries: small deletions can each bring a large one."""
 
 WatcherT = TypeVar("WatcherT", bound="HasWish")
 
@@ -88,15 +91,27 @@ class Membership(Generic[WatcherT]):
             self._index.remove(wish.key, wish.range_end, group)
 
     def events_of(
-        self, changes: Iterable[Change], history: History
-    ) -> dict[Group[WatcherT], list[tuple[int, Event]]]:
-        """Return, per group that they concern, the changes' main revisions and events, in order."""
+        self, changes: Sequence[Change], history: History
+    ) -> tuple[dict[Group[WatcherT], list[tuple[int, Event]]], int]:
+        """Return, per group that they concern, the first changes' main revisions and events, in
+        order; and how many changes these are: not all if more than `PREVIOUS_BYTES_MAX` of values
+        before them were read. Revisions come whole.
+        """
         events: dict[Group[WatcherT], list[tuple[int, Event]]] = {}
-        for change in changes:
+        previous_bytes = 0
+        for count, change in enumerate(changes):
+            if previous_bytes > PREVIOUS_BYTES_MAX and _begins_revision(changes, count):
+                return events, count
             groups = self._index.match(change.key)
             if groups:
-                _add_events(events, groups, change, history)
-        return events
+                previous_bytes += _add_events(events, groups, change, history)
+        return events, len(changes)
+
+
+def _begins_revision(changes: Sequence[Change], position: int) -> bool:
+    """Whether the change there, not the first, is of another revision than that before it."""
+    before, change = changes[position - 1], changes[position]
+    return before.packed >> MAIN_SHIFT != change.packed >> MAIN_SHIFT
 
 
 def _add_events(
@@ -104,9 +119,10 @@ def _add_events(
     groups: list[Group[WatcherT]],
     change: Change,
     history: History,
-) -> None:
+) -> int:
     """Build the event of a change at most twice, with and without the value before, for all
-    groups."""
+    groups. Returns the size of that value, if it was read."""
+    previous_bytes = 0
     plain: Event | None = None
     with_previous: Event | None = None
     main = change.packed >> MAIN_SHIFT
@@ -117,13 +133,16 @@ def _add_events(
             continue
         if wish.prev_kv:
             if with_previous is None:
-                with_previous = event_of(change, history.record_before(change))
+                previous = history.record_before(change)
+                previous_bytes = 0 if previous is None else len(previous)
+                with_previous = event_of(change, previous)
             event = with_previous
         else:
             if plain is None:
                 plain = event_of(change)
             event = plain
         events.setdefault(group, []).append((main, event))
+    return previous_bytes
 
 
 class Batches:
