@@ -17,7 +17,7 @@ from registry.etcd_process import EtcdProcess
 from tianlu._proto.etcd import rpc_pb2 as pb
 from tianlu._proto.etcd.auth_pb2 import Permission
 from tianlu_registry.auth.permissions import Access
-from tianlu_registry.authn.guarded_methods import may_change_catalog, may_read_catalog
+from tianlu_registry.authn.guarded_methods import CATALOG_KEYS, may_change_catalog, may_read_catalog
 from tianlu_registry.authn.underlying_guard import UnderlyingGuard
 from tianlu_registry.engine import etcd_callers
 from tianlu_registry.engine.etcd_config import EtcdConfig
@@ -185,6 +185,29 @@ async def test_what_the_node_does_for_callers_is_asked_for_as_them(node: Node) -
     node.token = None
     with pytest.raises(UserEmpty):
         await ask(MINE, Access.READ)
+
+
+async def test_who_may_only_write_is_not_asked_to_read(node: Node) -> None:
+    guard = UnderlyingGuard(node.engine.callers, node.engine.is_somebody)
+    permission = Permission(
+        permType=Permission.WRITE, key=CATALOG_KEYS[0], range_end=CATALOG_KEYS[1]
+    )
+    await node.ask("RoleAdd", pb.AuthRoleAddRequest(name="writer"))
+    await node.ask(
+        "RoleGrantPermission", pb.AuthRoleGrantPermissionRequest(name="writer", perm=permission)
+    )
+    await enable_users(node)
+    await node.log_in("root", NODE_PASSWORD)
+    await node.ask("UserGrantRole", pb.AuthUserGrantRoleRequest(user="alice", role="writer"))
+    key = CATALOG_KEYS[0] + b"kept"
+    await node.put(key)
+    revision = node.engine.own.header().revision
+    await node.log_in("alice", "a")
+    await guard.ask(may_change_catalog)
+    with pytest.raises(PermissionDenied):
+        await guard.ask(may_read_catalog)
+    found = await node.engine.own.range(pb.RangeRequest(key=key))
+    assert (found.count, found.header.revision) == (1, revision)
 
 
 async def test_a_node_known_by_its_certificate_lends_it_to_nobody(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from functools import partial
 from typing import Final
 
 from tianlu._proto.etcd.rpc_pb2 import (
-    Compare,
     DeleteRangeRequest,
     RangeRequest,
     RequestOp,
@@ -87,9 +86,7 @@ class UnderlyingGuard:
 
 
 def _never(key: bytes, range_end: bytes) -> TxnRequest:
-    """Return a transaction that would delete a range, if a version were negative."""
+    """Return a transaction that would delete a range if it failed, and compares nothing: it cannot
+    fail, nor ask who may only write to be somebody who may read."""
     delete = DeleteRangeRequest(key=key, range_end=range_end)
-    return TxnRequest(
-        compare=[Compare(key=key, target=Compare.VERSION, result=Compare.LESS, version=0)],
-        success=[RequestOp(request_delete_range=delete)],
-    )
+    return TxnRequest(failure=[RequestOp(request_delete_range=delete)])
