@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
+from sortedcontainers import SortedList
 
 from tianlu_registry.errors import InvariantBroken
 from tianlu_registry.mvcc.key_index import KeyIndex
@@ -92,6 +96,25 @@ def test_live_range_counts_without_the_dead() -> None:
     assert index.live_range(b"k6", b"k2", 0) == ([], 0)
     assert index.live_range(b"k8", b"\x00", 0)[1] == 2
     assert index.range_at(b"k2", b"k6", 11, 0)[1] == 4
+
+
+def test_the_first_keys_of_the_past_are_found_without_the_rest() -> None:
+    """Compiled too, where a generator expression would be a list of all."""
+    looked_at: list[bytes] = []
+
+    class Noting(SortedList[bytes]):
+        def irange(self, *arguments: Any, **options: Any) -> Iterator[bytes]:
+            for key in super().irange(*arguments, **options):
+                looked_at.append(key)
+                yield key
+
+    index = KeyIndex()
+    for number in range(100):
+        index.put(b"%02d" % number, pack(number + 2, 0))
+    index._live = Noting(index._live)
+    found = index.first_at(b"10", b"\x00", 60, 3)
+    assert [main_of(packed) for packed in found] == [12, 13, 14]
+    assert len(looked_at) <= 4
 
 
 def test_revision_keys_order_as_revisions() -> None:

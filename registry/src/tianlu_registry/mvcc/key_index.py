@@ -34,7 +34,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from heapq import merge
-from itertools import islice
 
 from sortedcontainers import SortedList
 
@@ -156,7 +155,14 @@ class KeyIndex:
         """Return the first packed revisions, up to `limit`, of what `range_at` returns; without
         looking at the rest."""
         keys = merge(_between(self._live, key, range_end), _between(self._dead, key, range_end))
-        return list(islice(filter(None, (self.at(found, main) for found in keys)), limit))
+        revisions: list[int] = []
+        # No generator expression: compiled, it would be a list of all.
+        for key in keys:
+            if packed := self.at(key, main):
+                revisions.append(packed)
+                if len(revisions) == limit:
+                    break
+        return revisions
 
     # Writing
 
