@@ -189,6 +189,25 @@ async def test_status_is_complete(apis: Apis) -> None:
     assert not status.downgradeInfo.enabled
 
 
+async def test_what_is_no_alarm_is_not_raised(apis: Apis) -> None:
+    """Enums are open: callers may send any number. etcd's members end at such an alarm."""
+    unknown: Any = 99
+    request = pb.AlarmRequest(action=pb.AlarmRequest.ACTIVATE, alarm=unknown)
+    refused = (3, "alarm: is 99, which is no type of alarm")
+    assert await apis.call("Maintenance/Alarm", request) == refused
+    assert apis.cluster.requests == []
+    request.action = pb.AlarmRequest.DEACTIVATE
+    await apis.call("Maintenance/Alarm", request)
+    assert apis.cluster.requests == [request]
+
+
+async def test_an_alarm_that_has_no_name_here_is_told_by_its_number(apis: Apis) -> None:
+    unknown: Any = 99
+    apis.store.alarms = (pb.AlarmMember(memberID=1, alarm=unknown),)
+    (status,) = await apis.call("Maintenance/Status", pb.StatusRequest())
+    assert list(status.errors) == ["memberID:1 alarm:99 "]
+
+
 async def test_defragment_says_that_it_does_nothing(
     apis: Apis, caplog: pytest.LogCaptureFixture
 ) -> None:

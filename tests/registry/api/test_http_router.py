@@ -9,6 +9,7 @@ import pytest
 from registry.api.asgi_fakes import FakeCall
 from registry.api.store_fakes import FakeStore
 
+from tianlu._proto.etcd.rpc_pb2 import AlarmMember
 from tianlu_registry.api.health import HealthPages
 from tianlu_registry.api.http import HttpRequest, HttpResponse, HttpRouter, json_response
 from tianlu_registry.errors import Compacted, InvalidArgument, Stopped
@@ -171,6 +172,9 @@ async def test_alarm_leader_and_draining() -> None:
     store.errors, store.leader_id = (), 0
     assert json.loads((await get(router, "/health")).body)["reason"] == "RAFT NO LEADER"
     assert (await get(router, "/health", query=b"serializable=true")).status == 200
+    unknown: Any = 99
+    store.alarms, store.leader_id = (AlarmMember(memberID=1, alarm=unknown),), 1
+    assert json.loads((await get(router, "/health")).body)["reason"] == "ALARM 99"
     health.drain()
     assert b"[-]not_draining failed" in (await get(router, "/readyz")).body
     assert (await get(router, "/livez")).status == 200

@@ -38,6 +38,7 @@ from tianlu_registry.errors import (
     Conflict,
     DowngradeTargetInvalid,
     DowngradeVersionMalformed,
+    InvalidArgument,
     NoInflightDowngrade,
     NoLeader,
 )
@@ -68,6 +69,12 @@ def raised_alarms(status: StoreStatus) -> list[AlarmMember]:
         for name, alarm in _ALARM_NAMES.items()
         if any(name in error for error in status.errors)
     ]
+
+
+def alarm_name(number: int) -> str:
+    """Return what an alarm is called; its number, as in Go, if it has no name here."""
+    known = AlarmType.DESCRIPTOR.values_by_number.get(number)
+    return str(number) if known is None else known.name
 
 
 class MaintenanceServicer:
@@ -132,6 +139,13 @@ class MaintenanceServicer:
         return DowngradeResponse(header=self._store.header(), version=CLUSTER_VERSION)
 
     async def Alarm(self, request: AlarmRequest, context: RpcContext) -> AlarmResponse:  # noqa: N802
+        """List alarms, raise or disarm one.
+
+        Raises:
+            InvalidArgument: ACTIVATE of what is no alarm, at which etcd's members end.
+        """
+        if request.action == AlarmRequest.ACTIVATE and request.alarm not in AlarmType.values():
+            raise InvalidArgument("alarm", f"is {request.alarm}, which is no type of alarm")
         return await self._cluster.alarm(request)
 
     async def Hash(self, request: HashRequest, context: RpcContext) -> HashResponse:  # noqa: N802
@@ -165,7 +179,7 @@ class MaintenanceServicer:
 def _errors(status: StoreStatus) -> list[str]:
     """Return what is wrong: alarms as etcd writes them, then whatever else there is, in words."""
     alarms = [
-        f"memberID:{alarm.memberID} alarm:{AlarmType.Name(alarm.alarm)} " for alarm in status.alarms
+        f"memberID:{alarm.memberID} alarm:{alarm_name(alarm.alarm)} " for alarm in status.alarms
     ]
     no_leader = [NoLeader.text] if status.leader_id == 0 else []
     return [*no_leader, *alarms, *status.errors]

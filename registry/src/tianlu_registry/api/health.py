@@ -11,8 +11,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
-from tianlu._proto.etcd.rpc_pb2 import CORRUPT, AlarmType, RangeRequest
-from tianlu_registry.api.etcd_maintenance import ETCD_VERSION, raised_alarms
+from tianlu._proto.etcd.rpc_pb2 import CORRUPT, RangeRequest
+from tianlu_registry.api.etcd_maintenance import ETCD_VERSION, alarm_name, raised_alarms
 from tianlu_registry.api.http import (
     HttpRequest,
     HttpResponse,
@@ -84,7 +84,7 @@ class HealthPages:
         for alarm in raised_alarms(status):
             if alarm.alarm == CORRUPT and alarm.memberID != status.member_id:
                 continue  # another's data is damaged; that one stops, the others serve
-            name = AlarmType.Name(alarm.alarm)
+            name = alarm_name(alarm.alarm)
             if name not in excluded:
                 return f"ALARM {name}"
         if not local_only and status.leader_id == 0:
