@@ -48,6 +48,14 @@ def test_a_simple_token_lives_by_use(clock: Clock) -> None:
     assert len(tokens) == 1
 
 
+@pytest.mark.parametrize("seconds", [0.0, -1.0])
+def test_no_life_at_all_is_the_usual_one(seconds: float) -> None:
+    tokens = make_tokens("simple", simple_ttl_seconds=seconds)
+    token = tokens.make()
+    tokens.know("ann", digest_of(token))
+    assert tokens.claim_of(token, 5) == Claim("ann", 5)
+
+
 def test_tokens_are_forgotten(clock: Clock) -> None:
     tokens = SimpleTokens(clock)
     for number, user in enumerate(["ann", "bob", "ann"]):

@@ -22,6 +22,9 @@ _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 def make_tokens(text: str, *, simple_ttl_seconds: float = TTL_SECONDS) -> Tokens:
     """Return the tokens that a value of the flag asks for.
 
+    Args:
+        simple_ttl_seconds: how long an unused simple token lives; the default if it is not above 0.
+
     Raises:
         InvalidArgument: it cannot be understood, or a file of it cannot be read.
     """
@@ -30,7 +33,9 @@ def make_tokens(text: str, *, simple_ttl_seconds: float = TTL_SECONDS) -> Tokens
     if kind == "simple":
         if options:
             raise InvalidArgument(_FLAG, f"simple has no options, not {', '.join(options)}")
-        return SimpleTokens(time.monotonic, ttl_seconds=simple_ttl_seconds)
+        # As in etcd: tokens that end at once would lock everybody out.
+        ttl_seconds = simple_ttl_seconds if simple_ttl_seconds > 0 else TTL_SECONDS
+        return SimpleTokens(time.monotonic, ttl_seconds=ttl_seconds)
     if kind == "jwt":
         return _signed(options)
     raise InvalidArgument(_FLAG, f"{kind!r} is no kind of token; use simple or jwt,...")
