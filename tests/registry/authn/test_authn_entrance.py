@@ -15,6 +15,7 @@ from registry.authn.entrances import calling, entrance_of, furnish, guarded, log
 from registry.node.clusters import members
 from registry.node.nodes import running, small
 
+from tianlu._proto.etcd import auth_pb2 as auth_pb
 from tianlu._proto.etcd import rpc_pb2 as pb
 from tianlu._proto.v1.catalog_pb2 import DESCRIPTOR as CATALOG
 from tianlu_registry import errors
@@ -22,6 +23,7 @@ from tianlu_registry.auth import ROOT, AuthCommand, Claim
 from tianlu_registry.authn.entrance import Entrance
 from tianlu_registry.authn.guarded_cluster import GuardedCluster
 from tianlu_registry.authn.guarded_methods import (
+    CATALOG_KEYS,
     CATALOG_RULES,
     MAINTENANCE_RULES,
     guarded_methods,
@@ -427,6 +429,44 @@ async def test_methods_without_a_rule_are_roots(entrance: Entrance) -> None:
         assert await wrapped.Added(None, None) == "later"
         assert [each async for each in wrapped.Watch(None, None)] == ["one"]
     assert wrapped.asked == ["Discover", "Watch"]
+
+
+class Call:
+    """A call that notes what ended it."""
+
+    def __init__(self) -> None:
+        self.ended_by: Exception | None = None
+
+    def abort(self, error: Exception) -> None:
+        self.ended_by = error
+
+
+async def test_a_stream_ends_with_the_permission_for_it(entrance: Entrance) -> None:
+    change = entrance.administration.change
+    catalogue = auth_pb.Permission(
+        permType=auth_pb.Permission.READ, key=CATALOG_KEYS[0], range_end=CATALOG_KEYS[1]
+    )
+    wrapped: Any = guarded_methods(Catalog(), entrance.guard, CATALOG_RULES)
+    anns, roots, over = Call(), Call(), Call()
+    with calling(await log_in(entrance, ROOT)):
+        await change(
+            AuthCommand.ROLE_GRANT_PERMISSION,
+            pb.AuthRoleGrantPermissionRequest(name="role", perm=catalogue),
+        )
+        kept = wrapped.Watch(None, roots)
+        assert await anext(kept) == "one"
+    with calling(await log_in(entrance, "ann")):
+        lost = wrapped.Watch(None, anns)
+        assert await anext(lost) == "one"
+        assert [each async for each in wrapped.Watch(None, over)] == ["one"]
+    with calling(await log_in(entrance, ROOT)):
+        await change(
+            AuthCommand.USER_REVOKE_ROLE, pb.AuthUserRevokeRoleRequest(name="ann", role="role")
+        )
+    assert isinstance(anns.ended_by, PermissionDenied)
+    assert roots.ended_by is over.ended_by is None
+    await kept.aclose()
+    await lost.aclose()
 
 
 def test_every_method_has_a_rule() -> None:

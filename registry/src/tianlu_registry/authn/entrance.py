@@ -50,7 +50,7 @@ class Entrance:
         self.store: Final = GuardedStore(store, engine, self.guard)
         self.cluster: Final = GuardedCluster(cluster, self.guard)
         self.administration: Final = Administration(engine, self.guard, tokens, self._passwords)
-        engine.auth.observer = AuthFollower(engine, tokens, self.store)
+        engine.auth.observer = AuthFollower(engine, tokens, self.store, self.guard)
 
     def close(self) -> None:
         """Stop verifying passwords."""

@@ -10,9 +10,10 @@ Source: etcd server/etcdserver/v3_server.go (`AuthInfoFromCtx`, `doSerialize`, `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from tianlu_registry.auth import Checker, Claim
 from tianlu_registry.authn.caller import Credentials, credentials
@@ -24,6 +25,13 @@ NOBODY: Final = Claim("", 0)
 
 Check = Callable[[Claim], None]
 """Raises what is wrong with a claim's wish."""
+
+
+class Stream(Protocol):
+    """A call that stays open."""
+
+    def abort(self, error: Exception) -> None:
+        """End it with an error, soon."""
 
 
 class Guard:
@@ -42,6 +50,7 @@ class Guard:
         self._engine = engine
         self._tokens = tokens
         self._client_certificates = client_certificates
+        self._streams: dict[Stream, tuple[str, Check]] = {}
 
     @property
     def enabled(self) -> bool:
@@ -98,6 +107,28 @@ class Guard:
         """Check the caller by a rule, if anything is to be guarded."""
         if self.enabled:
             await self.require(partial(rule, self.checker))
+
+    @contextmanager
+    def held_open(self, stream: Stream, claim: Claim, check: Check) -> Iterator[None]:
+        """End a stream that a check let pass once it would no longer; see `recheck`."""
+        self._streams[stream] = claim.user, check
+        try:
+            yield
+        finally:
+            del self._streams[stream]
+
+    def recheck(self) -> None:
+        """End the streams of those who may no longer have them: users or roles have changed.
+
+        What began while authentication was off goes on, as in etcd.
+        """
+        if not self.enabled:
+            return
+        for stream, (user, check) in tuple(self._streams.items()):
+            try:
+                check(Claim(user, self._engine.auth.revision))
+            except InputError as error:
+                stream.abort(error)
 
     def require_now(self, check: Check) -> Claim:
         """The same by the state at hand, where nothing can be waited for."""

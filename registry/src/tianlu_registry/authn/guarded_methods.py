@@ -8,7 +8,7 @@ added later is root's until somebody gives it another.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from functools import partial, wraps
 from inspect import isasyncgenfunction
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from tianlu_registry.auth import Checker, Claim
 from tianlu_registry.auth.permissions import Access
-from tianlu_registry.authn.guard import Check
+from tianlu_registry.authn.guard import Check, Stream
 
 Rule = Callable[[Checker, Claim], None]
 ServicerT = TypeVar("ServicerT")
@@ -89,6 +89,10 @@ class Asked(Protocol):
 
     async def require(self, check: Check) -> Claim: ...
 
+    def held_open(
+        self, stream: Stream, claim: Claim, check: Check
+    ) -> AbstractContextManager[None]: ...
+
 
 class _GuardedMethods(Generic[ServicerT]):
     """A servicer whose methods ask first; what is no method of the service passes."""
@@ -119,11 +123,13 @@ def _guarded(method: Callable[..., Any], guard: Asked, check: Check) -> Callable
 
         @wraps(method)
         async def stream(*arguments: Any) -> AsyncGenerator[Any, None]:  # noqa: ANN401
+            held: AbstractContextManager[None] = nullcontext()
             if guard.enabled:
-                await guard.require(check)
-            async with aclosing(method(*arguments)) as responses:
-                async for response in responses:
-                    yield response
+                held = guard.held_open(arguments[-1], await guard.require(check), check)
+            with held:
+                async with aclosing(method(*arguments)) as responses:
+                    async for response in responses:
+                        yield response
 
         return stream
 

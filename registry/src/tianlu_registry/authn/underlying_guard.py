@@ -11,6 +11,7 @@ permitted, also the one that is not taken.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Final
 
@@ -22,7 +23,7 @@ from tianlu._proto.etcd.rpc_pb2 import (
 )
 from tianlu_registry.auth import Claim
 from tianlu_registry.auth.permissions import Access
-from tianlu_registry.authn.guard import NOBODY, Check
+from tianlu_registry.authn.guard import NOBODY, Check, Stream
 from tianlu_registry.engine.store import Store
 from tianlu_registry.errors import PermissionDenied
 
@@ -78,6 +79,10 @@ class UnderlyingGuard:
         else:
             await self._callers.txn(_never(key, range_end))
         return NOBODY
+
+    def held_open(self, stream: Stream, claim: Claim, check: Check) -> AbstractContextManager[None]:
+        """Let a stream be: the store underneath tells nobody when its users change."""
+        return nullcontext()
 
     async def ask(self, rule: Callable[..., None]) -> None:
         """Check the caller by a rule, if anything is to be guarded."""
