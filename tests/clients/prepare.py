@@ -40,7 +40,8 @@ def main() -> int:
 
 def _prepare(language: Language) -> str:
     """Build one language's programs; returns what went wrong, or nothing."""
-    print(f"tianlu: preparing the etcd clients for {language.name}", file=sys.stderr)
+    # In one piece: all languages are prepared at once.
+    sys.stderr.write(f"tianlu: preparing the etcd clients for {language.name}\n")
     language.built.mkdir(parents=True, exist_ok=True)
     for attempt in range(1, ATTEMPTS + 1):
         try:

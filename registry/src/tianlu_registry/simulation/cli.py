@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import secrets
@@ -119,14 +120,13 @@ def sim(
 
       tianlu sim --first-seed 0 --mutation skip_a_sync
     """
-    logging.disable()  # torn tails are daily life here
     broken = _mutation(mutation)
     first = seed if seed is not None else first_seed
     result = Result(secrets.randbelow(1 << 32) if first is None else first)
     wanted = 1 if seed is not None else None if minutes is not None else seeds
     console = Console(stderr=True, highlight=False)
     console.print(f"first seed {result.first_seed}")
-    with broken:
+    with broken, _silence():
         _run_seeds(result, wanted, minutes, console)
         if trace and seed is not None:
             result.trace = _whole_trace(seed)
@@ -135,6 +135,17 @@ def sim(
     _write(result, output)
     if result.failed_seed is not None:
         raise typer.Exit(EXIT_VIOLATION)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Log nothing: torn tails are daily life here."""
+    before = logging.root.manager.disable
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _run_seeds(result: Result, wanted: int | None, minutes: float | None, console: Console) -> None:
