@@ -36,6 +36,12 @@ def is_refused(running: Platform) -> bool:
         return False
 
 
+def parts_follow(running: Platform) -> bool:
+    listed = json.loads(as_root(running, "subscribers", "--all-namespaces", "-o", "json"))
+    followers = json.dumps(listed)
+    return all(part in followers for part in ("mesher", "gateway"))
+
+
 def test_nobody_without_a_user_is_served_and_the_shop_goes_on(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     with platform(data_dir, "--demo", "--auth") as first:
@@ -54,9 +60,7 @@ def test_nobody_without_a_user_is_served_and_the_shop_goes_on(tmp_path: Path) ->
         first.kill("registry")  # it forgets all tokens
         first.wait_restarted("registry")
         wait_until("the shop answers", lambda: shop_answers(first), PATIENCE_SECONDS)
-        listed = json.loads(as_root(first, "subscribers", "--all-namespaces", "-o", "json"))
-        followers = json.dumps(listed)
-        assert all(part in followers for part in ("mesher", "gateway"))
+        wait_until("the parts follow again", lambda: parts_follow(first), PATIENCE_SECONDS)
         assert as_root(first, "auth", "status").splitlines()[1].startswith("on ")
 
     with platform(data_dir, "--no-auth") as second:
