@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
-from put_probe import PutProbe
-from report import Report, percentile
-from servers import SERVERS
+from put_probe import Add, PutProbe, add_puts, alternate
 
 from tianlu._proto.etcd.rpc_pb2 import (
     CompactionRequest,
@@ -56,7 +53,7 @@ def fill(channel: grpc.Channel, revisions: int, keys: int) -> int:
     return revision
 
 
-def measure(port: int, revisions: int, keys: int, add: Callable[[str, float], None]) -> None:
+def measure(port: int, revisions: int, keys: int, add: Add) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         revision = fill(channel, revisions, keys)
         compact: Any = channel.unary_unary(
@@ -72,9 +69,7 @@ def measure(port: int, revisions: int, keys: int, add: Callable[[str, float], No
             seconds = time.monotonic() - started
         before, during = probe.latencies[:calm], probe.latencies[calm:]
         add("compaction, s", seconds)
-        for name, latencies in (("before", before), ("during", during)):
-            add(f"put {name}, p99 ms", percentile(latencies, 0.99) * 1000)
-            add(f"put {name}, max ms", max(latencies) * 1000)
+        add_puts(add, before, during)
 
 
 def main() -> None:
@@ -84,17 +79,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--disk", type=Path)
     arguments = parser.parse_args()
-    report = Report("etcd")
-    for _ in range(arguments.rounds):
-        for name, server in SERVERS.items():
-            with server(arguments.disk) as running:
-                measure(
-                    running.port,
-                    arguments.revisions,
-                    arguments.keys,
-                    lambda what, value, name=name: report.add(what, name, value),
-                )
-    report.print()
+    alternate(
+        arguments.rounds,
+        arguments.disk,
+        lambda port, add: measure(port, arguments.revisions, arguments.keys, add),
+    )
 
 
 if __name__ == "__main__":

@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from put_probe import PutProbe
-from report import Report, percentile
-from servers import SERVERS
+from put_probe import Add, PutProbe, add_puts, alternate
 
 from tianlu._proto.etcd import rpc_pb2 as pb
 
@@ -51,7 +48,7 @@ def ask(call: Any, requests: list[Message]) -> None:
         answer.result()
 
 
-def measure(port: int, leases: int, add: Callable[[str, float], None]) -> None:
+def measure(port: int, leases: int, add: Add) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         ids = range(1, leases + 1)
         started = time.monotonic()
@@ -85,9 +82,7 @@ def measure(port: int, leases: int, add: Callable[[str, float], None]) -> None:
         before, during = probe.latencies[:calm], probe.latencies[quiet - 20 :]
         add("first to last end, s", last - first)
         add("the last is late by, s", last - renewed - ttl)
-        for name, latencies in (("before", before), ("during", during)):
-            add(f"put {name}, p99 ms", percentile(latencies, 0.99) * 1000)
-            add(f"put {name}, max ms", max(latencies) * 1000)
+        add_puts(add, before, during)
 
 
 def main() -> None:
@@ -96,16 +91,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--disk", type=Path)
     arguments = parser.parse_args()
-    report = Report("etcd")
-    for _ in range(arguments.rounds):
-        for name, server in SERVERS.items():
-            with server(arguments.disk) as running:
-                measure(
-                    running.port,
-                    arguments.leases,
-                    lambda what, value, name=name: report.add(what, name, value),
-                )
-    report.print()
+    alternate(
+        arguments.rounds,
+        arguments.disk,
+        lambda port, add: measure(port, arguments.leases, add),
+    )
 
 
 if __name__ == "__main__":

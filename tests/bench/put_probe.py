@@ -9,13 +9,37 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Self
 
 import grpc
+from report import Report, percentile
+from servers import SERVERS
 
 from tianlu._proto.etcd.rpc_pb2 import PutRequest, PutResponse
 
 INTERVAL_SECONDS = 0.005
+
+Add = Callable[[str, float], None]
+"""Takes a figure's name and the figure."""
+
+
+def add_puts(add: Add, before: Sequence[float], during: Sequence[float]) -> None:
+    """Report puts before something happened, and while it did."""
+    for name, latencies in (("before", before), ("during", during)):
+        add(f"put {name}, p99 ms", percentile(latencies, 0.99) * 1000)
+        add(f"put {name}, max ms", max(latencies) * 1000)
+
+
+def alternate(rounds: int, disk: Path | None, measure: Callable[[int, Add], None]) -> None:
+    """Measure new servers of each program in turn, by their ports, and print the report."""
+    report = Report("etcd")
+    for _ in range(rounds):
+        for name, server in SERVERS.items():
+            with server(disk) as running:
+                measure(running.port, lambda what, value, name=name: report.add(what, name, value))
+    report.print()
 
 
 class PutProbe:
